@@ -1,0 +1,1 @@
+"""Judging completed windows: data, drift and quality, with late labels."""

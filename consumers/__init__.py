@@ -1,0 +1,1 @@
+"""Counting every event of the log exactly once, into the store."""

@@ -1,0 +1,166 @@
+"""Where reading of a partition resumes: decided by the store's commit records, never by Kafka's offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consumers.flushing import raw_table
+from consumers.identity import HOUR_MS, SeenIds
+from consumers.segments import DEFAULT_SEGMENT_SIZE, Start, StreamRules
+from consumers.watermarks import Watermark, decode_promises
+from driftline.clock import from_ms, to_ms
+from driftline.errors import TransportError
+from driftline.store import Store
+from driftline.transport import Partition, TopicDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The offsets ``[begin, end)`` that the log keeps of a partition."""
+
+    begin: int
+    end: int
+
+
+def register_source(store: Store, rules: StreamRules, topic: TopicDescription) -> int:
+    """Note the topic's incarnation and its number of partitions; return its segment size, fixed at first sight."""
+    known = store.query(
+        "SELECT segment_size, partitions, created FROM sources FINAL "
+        "WHERE topic = {topic:String} AND source_id = {id:String}",
+        {"topic": topic.name, "id": topic.topic_id},
+    )
+    if known and known[0]["partitions"] == topic.partitions:
+        return int(known[0]["segment_size"])
+    size = int(known[0]["segment_size"]) if known else DEFAULT_SEGMENT_SIZE
+    row: dict[str, Any] = {
+        "topic": topic.name,
+        "source_id": topic.topic_id,
+        "stream": rules.stream,
+        "model": rules.contract.model,
+        "segment_size": size,
+        "partitions": topic.partitions,
+    }
+    if known:
+        row["created"] = known[0]["created"]
+    store.insert_rows("sources", [row])
+    return size
+
+
+def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partition, kept: Kept) -> Start:
+    """Return where to begin: the start of the segment reached last, or of an earlier one whose rows are incomplete.
+
+    Records that the log no longer keeps are written down as a gap.
+
+    Raises:
+        TransportError: the store has counted offsets that the log does not have: it was truncated.
+    """
+    segments = _segments(store, source_id, partition)
+    reached = max((segment["hi"] for segment in segments), default=0)
+    if reached > kept.end:
+        msg = (
+            f"{partition} ends at offset {kept.end}, the store has counted up to {reached}: the log has lost records; "
+            "restore it, or delete and recreate the topic so that it gets a new identity"
+        )
+        raise TransportError(msg)
+    broken = _incomplete(store, source_id, partition)
+    offset = min(max((segment["lo"] for segment in segments), default=0), *broken, reached)
+    if kept.begin > offset:
+        offset = max(kept.begin, reached)
+        if kept.begin > reached:
+            _note_gap(store, source_id, partition, reached, kept.begin)
+    before = [segment for segment in segments if segment["lo"] < offset]
+    hours = _stored_hours(store, source_id, partition, offset)
+    seen = SeenIds(hours, HourReader(store, rules, source_id, partition), offset)
+    return Start(source_id, offset, _watermark_after(before), seen)
+
+
+def _segments(store: Store, source_id: str, partition: Partition) -> list[dict[str, Any]]:
+    return store.query(
+        "SELECT lo, hi, watermark, producers FROM segments FINAL "
+        "WHERE topic = {topic:String} AND source_id = {source:String} AND p = {p:UInt16} ORDER BY lo",
+        _key(source_id, partition),
+    )
+
+
+def _incomplete(store: Store, source_id: str, partition: Partition) -> list[int]:
+    """Return the starts of segments whose counts disagree with their commit record (a store that lost writes)."""
+    rows = store.query(
+        "SELECT s.lo AS lo FROM segments AS s FINAL LEFT JOIN ("
+        "  SELECT lo, contract_id, sum(n) AS n FROM segment_counts FINAL WHERE topic = {topic:String}"
+        "  AND source_id = {source:String} AND p = {p:UInt16} AND column = '' GROUP BY lo, contract_id"
+        ") AS c ON c.lo = s.lo AND c.contract_id = s.contract_id "
+        "WHERE s.topic = {topic:String} AND s.source_id = {source:String} AND s.p = {p:UInt16} AND c.n < s.n_ok",
+        _key(source_id, partition),
+    )
+    return [row["lo"] for row in rows]
+
+
+def _watermark_after(segments: Sequence[Mapping[str, Any]]) -> Watermark:
+    if not segments:
+        return Watermark()
+    promises = decode_promises(segments[-1]["producers"])
+    return Watermark(
+        watermark_ms=max(to_ms(segment["watermark"]) for segment in segments),
+        promises=promises,
+        last_append_ms=max((promise.append_ms for _, promise in promises), default=0),
+    )
+
+
+def _stored_hours(store: Store, source_id: str, partition: Partition, offset: int) -> Iterable[int]:
+    rows = store.query(
+        "SELECT DISTINCT window_start, window_seconds FROM segment_counts FINAL "
+        "WHERE topic = {topic:String} AND source_id = {source:String} AND p = {p:UInt16} AND lo < {lo:UInt64} "
+        "AND column = ''",
+        {**_key(source_id, partition), "lo": offset},
+    )
+    for row in rows:
+        first = to_ms(row["window_start"])
+        first -= first % HOUR_MS
+        yield from range(first, to_ms(row["window_start"]) + row["window_seconds"] * 1000, HOUR_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class HourReader:
+    """Reads the identities that the raw table holds of one partition."""
+
+    store: Store
+    rules: StreamRules
+    source_id: str
+    partition: Partition
+
+    def __call__(self, hours: Sequence[int], below: int) -> dict[int, list[int]]:
+        """Return the identities of each of these hours (epoch ms) from offsets under ``below``."""
+        model = self.rules.contract.model
+        moment = "label_time" if self.rules.stream == "labels" else "event_time"
+        only_model = "" if self.rules.stream == "inputs" else "AND model = {model:String} "
+        table = raw_table(self.rules.contract, self.rules.stream)
+        rows = self.store.query(
+            f"SELECT toStartOfHour({moment}) AS hour, groupArray(id_hash) AS hashes FROM {table} FINAL "  # noqa: S608
+            f"WHERE toStartOfHour({moment}) IN {{hours:Array(DateTime('UTC'))}} {only_model}"
+            "AND source_id = {source:String} AND p = {p:UInt16} AND o < {below:UInt64} GROUP BY hour",
+            {
+                **_key(self.source_id, self.partition),
+                "model": model,
+                "hours": [from_ms(hour) for hour in hours],
+                "below": below,
+            },
+        )
+        return {to_ms(row["hour"]): row["hashes"] for row in rows}
+
+
+def _note_gap(store: Store, source_id: str, partition: Partition, first: int, stop: int) -> None:
+    row = {
+        "topic": partition.topic,
+        "source_id": source_id,
+        "p": partition.index,
+        "from_o": first,
+        "to_o": stop,
+        "reason": "retention",
+    }
+    store.insert_rows("data_gaps", [row])
+
+
+def _key(source_id: str, partition: Partition) -> dict[str, Any]:
+    return {"topic": partition.topic, "source": source_id, "p": partition.index}

@@ -1,0 +1,1 @@
+"""What all processes of driftline share: contract, events, transport, store, windows."""

@@ -1,0 +1,38 @@
+"""A consumer put together from the global options; what ``consume``, ``up`` and ``demo`` share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consumers.loop import ConsumerLoop, Pace
+    from driftline.clock import Clock
+    from driftline.contract import Contract
+    from driftline.store import Store
+    from driftline.transport import Transport
+
+
+@contextmanager
+def open_consumer(
+    store: Store, transport: Transport, contract: Contract, clock: Clock, pace: Pace | None = None
+) -> Iterator[ConsumerLoop]:
+    """Yield a consumer of all partitions of the contract's topics, at the place that the store says."""
+    from consumers.flushing import Flusher, Writer
+    from consumers.loop import ConsumerLoop
+    from consumers.segments import StreamRules
+    from driftline.events import STREAMS
+    from driftline.store.inputs_table import ensure_inputs_table
+    from driftline.store.registry import register_contract
+
+    ensure_inputs_table(store, contract)
+    writer = Writer(f"{socket.gethostname()}:{os.getpid()}", contract, register_contract(store, contract))
+    loop = ConsumerLoop(transport, Flusher(store, writer, clock), clock, pace)
+    try:
+        loop.open([StreamRules.of(contract, stream) for stream in STREAMS])
+        yield loop
+    finally:
+        loop.close()

@@ -1,0 +1,15 @@
+"""The contract: the one file a user writes to have a model monitored."""
+
+from driftline.contract.loading import LoadedContract, find_contract, parse_contract, read_contract
+from driftline.contract.model import CheckRule, Column, Contract, Range
+
+__all__ = [
+    "CheckRule",
+    "Column",
+    "Contract",
+    "LoadedContract",
+    "Range",
+    "find_contract",
+    "parse_contract",
+    "read_contract",
+]

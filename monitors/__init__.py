@@ -1,0 +1,1 @@
+"""Monitor files that ship with driftline."""

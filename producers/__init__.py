@@ -1,0 +1,1 @@
+"""Producing events: historical trips, a simulator, the example models, replay."""
