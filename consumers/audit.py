@@ -17,7 +17,7 @@ from driftline.contract import Contract
 from driftline.errors import TopicNotFound
 from driftline.events import STREAMS, Stream
 from driftline.store import Store
-from driftline.transport import Partition, Transport
+from driftline.transport import Partition, TopicDescription, Transport
 from driftline.windows import to_window_ms
 
 _HASHED = {"inputs": "xxHash64(id)", "predictions": "xxHash64(concat(id, '\\0', model_version))", "labels": "id_hash"}
@@ -44,22 +44,39 @@ def audit(store: Store, transport: Transport, contract: Contract) -> list[TopicA
     return [_audit_topic(store, transport, contract, stream) for stream in STREAMS]
 
 
+def pending_records(store: Store, transport: Transport, contract: Contract) -> int:
+    """Return how many records of the contract's topics the store has not counted yet."""
+    return sum(_pending(store, transport, getattr(contract.topics, stream)) for stream in STREAMS)
+
+
+def _pending(store: Store, transport: Transport, topic: str) -> int:
+    description = transport.describe_topic(topic)
+    begin, end = _kept_offsets(transport, description)
+    segments = _segments(store, {"topic": topic, "source": description.topic_id})
+    return sum(_uncounted(segments, part, begin[part], end[part]) for part in end)
+
+
+def _kept_offsets(transport: Transport, topic: TopicDescription) -> tuple[dict[Partition, int], dict[Partition, int]]:
+    partitions = [Partition(topic.name, index) for index in range(topic.partitions)]
+    with transport.consumer() as consumer:
+        consumer.assign(dict.fromkeys(partitions, 0))
+        return consumer.begin_offsets(partitions), consumer.end_offsets(partitions)
+
+
+def _uncounted(segments: Sequence[dict[str, Any]], partition: Partition, begin: int, end: int) -> int:
+    return end - max([begin, *(row["hi"] for row in segments if row["p"] == partition.index)])
+
+
 def _audit_topic(store: Store, transport: Transport, contract: Contract, stream: Stream) -> TopicAudit:
     topic: str = getattr(contract.topics, stream)
     try:
         description = transport.describe_topic(topic)
     except TopicNotFound:
         return TopicAudit(topic, stream, 0, 0, 0, 0, 0, 0, 0, ())
-    partitions = [Partition(topic, index) for index in range(description.partitions)]
-    with transport.consumer() as consumer:
-        consumer.assign(dict.fromkeys(partitions, 0))
-        begin, end = consumer.begin_offsets(partitions), consumer.end_offsets(partitions)
+    begin, end = _kept_offsets(transport, description)
     source = {"topic": topic, "source": description.topic_id}
     segments = _segments(store, source)
-    pending = sum(
-        end[part] - max([begin[part], *(row["hi"] for row in segments if row["p"] == part.index)])
-        for part in partitions
-    )
+    pending = sum(_uncounted(segments, part, begin[part], end[part]) for part in end)
     totals = {
         name: sum(row[name] for row in segments) for name in ("n_ok", "n_duplicate", "n_dead", "n_marker", "n_control")
     }
@@ -67,7 +84,7 @@ def _audit_topic(store: Store, transport: Transport, contract: Contract, stream:
         "SELECT sum(to_o - from_o) FROM data_gaps FINAL WHERE topic = {topic:String} AND source_id = {source:String}",
         source,
     )
-    kept = sum(end[part] - begin[part] for part in partitions)
+    kept = sum(end[part] - begin[part] for part in end)
     expired = sum(begin.values()) - (lost or 0)
     produced = kept + expired - totals["n_marker"] - totals["n_control"]
     windows, wrong = _compare_windows(store, contract, stream, source)

@@ -5,11 +5,14 @@ Opening imports vendors, so every import of them sits inside a method: ``--help`
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from driftline.errors import UsageError
 
 if TYPE_CHECKING:
     from driftline.contract import Contract
@@ -38,14 +41,26 @@ class Context:
             )
         return found.contract
 
-    def open_store(self, *, serve: bool = False) -> Store:
+    def open_store(self, *, serve: bool = False, port: int = 0) -> Store:
         """Return the store, migrated; ``serve`` makes this process the one that others reach it through."""
         from driftline.store.opening import open_store
 
-        return open_store(self.store_url or f"chdb://{self.home.absolute()}/store", self.home, serve=serve)
+        url = self.store_url or f"chdb://{self.home.absolute()}/store"
+        return open_store(url, self.home, serve=serve, port=port, password=_store_password())
 
     def open_transport(self) -> Transport:
         """Return the log: ``--transport``, or the embedded one in ``--home``."""
         from driftline.transport import open_transport
 
         return open_transport(self.transport_url or f"local://{self.home.absolute()}/log")
+
+
+def _store_password() -> str | None:
+    """Return the password of a ``clickhouse://`` store: the environment's, or the content of the file it names."""
+    if path := os.environ.get("DRIFTLINE_STORE_PASSWORD_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            msg = f"DRIFTLINE_STORE_PASSWORD_FILE names {path}, which cannot be read: {error.strerror}; mend the path"
+            raise UsageError(msg) from error
+    return os.environ.get("DRIFTLINE_STORE_PASSWORD")

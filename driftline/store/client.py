@@ -11,10 +11,10 @@ Each thread gets its own connection. Times come back aware, in UTC.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import clickhouse_connect
 import pyarrow as pa
@@ -25,7 +25,7 @@ from driftline.errors import StatementRejected, StoreError, StoreNotWritable, St
 
 # Codes after which the same statement may succeed later: sockets, timeouts, memory, too many
 # queries or parts, replication and Keeper trouble, read-only replicas, server shutting down.
-_TRANSIENT = frozenset({3, 32, 95, 96, 159, 160, 164, 198, 201, 202, 203, 209, 210, 225, 236, 241, 242, 252, 285, 286})
+_TRANSIENT = frozenset({3, 32, 95, 96, 159, 160, 198, 201, 202, 203, 209, 210, 225, 236, 241, 242, 252, 285, 286})
 _TRANSIENT_RANGE = frozenset({279, 319, 394, 425, 439, 499, 635, 722, 999})
 # NOT_ENOUGH_SPACE, CANNOT_WRITE_TO_FILE_DESCRIPTOR, CANNOT_OPEN_FILE for writing, CANNOT_CREATE_DIRECTORY.
 _DISK = frozenset({75, 76, 243, 271})
@@ -37,7 +37,10 @@ _SAFE_INSERTS: Mapping[str, Any] = {"async_insert": 0, "deduplicate_insert": "di
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a store is: ``path`` for chDB in this process, else a server's host, port and credentials."""
+    """Where a store is: ``path`` for chDB in this process, else a server's host, port and credentials.
+
+    ``read_only`` makes the engine refuse whatever changes tables.
+    """
 
     path: str | None = None
     host: str = "127.0.0.1"
@@ -46,6 +49,7 @@ class Address:
     password: str = ""
     database: str = "default"
     secure: bool = False
+    read_only: bool = False
 
     def __str__(self) -> str:
         return f"chdb://{self.path}" if self.path else f"clickhouse://{self.host}:{self.port}/{self.database}"
@@ -58,8 +62,9 @@ class Store:
     and ``StatementRejected`` (never succeeds as it is).
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, on_close: Callable[[], None] = lambda: None) -> None:
         self.address = address
+        self._on_close = on_close
         self._threads = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
@@ -83,10 +88,19 @@ class Store:
         with _translated(self.address):
             return self._client().query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
 
-    def text(self, sql: str, parameters: Mapping[str, Any] | None = None, *, output_format: str) -> str:
+    def text(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        output_format: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return the result of ``sql`` as the engine prints it in ``output_format``, such as ``JSONEachRow``."""
         with _translated(self.address):
-            answer = self._client().raw_query(sql, parameters=dict(parameters or {}), fmt=output_format)
+            answer = self._client().raw_query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=output_format
+            )
             return answer.decode("utf-8", errors="replace")
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
@@ -107,17 +121,29 @@ class Store:
             with _translated(self.address):
                 self._client().insert(table, [[row[name] for name in names] for row in rows], column_names=names)
 
+    def reading(self) -> Store:
+        """Return another connection to the same tables, which the engine lets change nothing."""
+        return Store(replace(self.address, read_only=True))
+
     def version(self) -> str:
         """Return the engine's version."""
         return str(self.scalar("SELECT version()"))
 
     def close(self) -> None:
-        """Close every thread's connection. Idempotent."""
+        """Close every thread's connection, then call ``on_close``. Idempotent."""
         with self._lock:
             clients, self._clients = self._clients, []
+            on_close, self._on_close = self._on_close, lambda: None
         for client in clients:
             client.close()
         self._threads = threading.local()
+        on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._threads, "client", None)
@@ -129,9 +155,10 @@ class Store:
 
 
 def _connect(address: Address) -> Client:
+    settings = {"readonly": 2} if address.read_only else dict(_SAFE_INSERTS)
     if address.path is not None:
         return clickhouse_connect.get_client(
-            interface="chdb", path=address.path, database=address.database, settings=dict(_SAFE_INSERTS)
+            interface="chdb", path=address.path, database=address.database, settings=settings
         )
     return clickhouse_connect.get_client(
         host=address.host,
@@ -140,7 +167,7 @@ def _connect(address: Address) -> Client:
         password=address.password,
         database=address.database,
         secure=address.secure,
-        settings={**_SAFE_INSERTS, "wait_end_of_query": 1},
+        settings={**settings, "wait_end_of_query": 1},
         connect_timeout=5,
         send_receive_timeout=120,
         autogenerate_session_id=False,

@@ -1,0 +1,23 @@
+"""When the labels of a window are all there, and when there are enough to judge by."""
+
+from __future__ import annotations
+
+from batch.ledger import Tally
+from batch.snapshot import Snapshot
+from driftline.contract.model import Contract
+from driftline.windows import Window
+
+# Early labels are not a fair sample (short trips end first), so a verdict waits for nearly all.
+SETTLED_COVERAGE = 0.95
+
+
+def all_labelled_or_late(window: Window, tally: Tally, snapshot: Snapshot, contract: Contract) -> bool:
+    """Return whether every row has a label, or the label stream has passed the longest delay."""
+    return tally.n_labelled == tally.n or snapshot.complete_to("labels") >= window.end + contract.label.delay.max
+
+
+def enough_to_judge(window: Window, tally: Tally, snapshot: Snapshot, contract: Contract) -> bool:
+    """Return whether nearly all labels that are expected have come, or the usual delay has passed."""
+    expected = 1.0 if contract.label.expected_share is None else contract.label.expected_share
+    covered = tally.n_labelled >= SETTLED_COVERAGE * expected * tally.n
+    return covered or snapshot.complete_to("labels") >= window.end + contract.label.delay.p99

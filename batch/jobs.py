@@ -1,0 +1,189 @@
+"""Running what is due: scan the ledger, compute in chunks, commit each chunk.
+
+``run_due`` may be called again at any time, by several processes: equal inputs give equal run ids, and the
+newest complete run of a window wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from batch.commit import Judged, Origin, commit
+from batch.data import DataJob
+from batch.drift import DriftJob, LabelDriftJob
+from batch.frames import MOST_ROWS
+from batch.ledger import Candidate, Key
+from batch.profiling import ProfileJob
+from batch.quality import QualityJob
+from batch.results import Outcome
+from batch.setting import Job, Setting
+from batch.snapshot import Snapshot, take_snapshot
+from batch.worker import Workers
+from driftline.checks import Rule, rules_of
+from driftline.clock import Clock
+from driftline.contract.model import Contract
+from driftline.errors import UsageError
+from driftline.store import Store
+from driftline.store.inputs_table import ensure_inputs_table
+from driftline.store.registry import register_contract
+
+JOBS: tuple[Job, ...] = (ProfileJob(), DataJob(), DriftJob(), LabelDriftJob(), QualityJob())
+KINDS = tuple(job.name for job in JOBS)
+
+# What one commit holds: enough to make its four fsyncs cheap, little enough for memory and a prompt stop.
+_WINDOWS_PER_COMMIT = 100
+_ROWS_PER_COMMIT = 3 * MOST_ROWS
+
+Choice = Callable[[Candidate, Snapshot], bool]
+Progress = Callable[[Key, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCount:
+    """Runs of one job and window size, by status; ``failures`` counts figures that could not be computed."""
+
+    job: str
+    granularity: str
+    ok: int
+    empty: int
+    insufficient: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one call of ``run_due`` did; ``waiting`` counts the windows that cannot be judged yet."""
+
+    counts: tuple[RunCount, ...]
+    keys: tuple[Key, ...]
+    waiting: int
+    seconds: float
+
+    @property
+    def runs(self) -> int:
+        """How many runs were stored."""
+        return sum(count.ok + count.empty + count.insufficient for count in self.counts)
+
+    @property
+    def failures(self) -> int:
+        """How many figures could not be computed."""
+        return sum(count.failures for count in self.counts)
+
+
+def run_due(
+    store: Store,
+    contract: Contract,
+    workers: Workers,
+    clock: Clock,
+    kinds: Sequence[str] | None = None,
+    choose: Choice | None = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Judge every window that is due, or that ``choose`` picks among the complete ones; later calls find the rest.
+
+    ``progress`` is told the first key of every chunk, and how many windows are done of how many.
+
+    Raises:
+        UsageError: ``kinds`` names a job that does not exist.
+    """
+    began = clock.monotonic()
+    candidates = survey(store, contract, workers, kinds)
+    chosen = [one for one in candidates.all if not one.waits_for and (choose or _is_due)(one, candidates.snapshot)]
+    rules, done, found = rules_of(contract), 0, []
+    for job, chunk in _chunks(chosen):
+        if progress is not None:
+            progress(chunk[0].key, done, len(chosen))
+        started = clock.monotonic()
+        outcomes = job.run(candidates.setting, chunk)
+        seconds = (clock.monotonic() - started) / len(chunk)
+        judged = [Judged(one, outcomes[one.key], seconds) for one in chunk]
+        _commit(candidates, job, rules, judged)
+        found += judged
+        done += len(chunk)
+    return RunSummary(
+        counts=_counted(found),
+        keys=tuple(one.candidate.key for one in found),
+        waiting=sum(bool(one.waits_for) for one in candidates.all),
+        seconds=clock.monotonic() - began,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All windows that jobs could judge at one moment."""
+
+    setting: Setting
+    snapshot: Snapshot
+    all: tuple[Candidate, ...]
+
+
+def survey(store: Store, contract: Contract, workers: Workers, kinds: Sequence[str] | None = None) -> Survey:
+    """Return every candidate of the named kinds (all, when None), whether due or not."""
+    unknown = sorted(set(kinds or ()) - set(KINDS))
+    if unknown:
+        msg = f"there is no job {', '.join(unknown)}; use {', '.join(KINDS)}"
+        raise UsageError(msg)
+    register_contract(store, contract)
+    ensure_inputs_table(store, contract)
+    setting = Setting(store, contract, workers)
+    snapshot = take_snapshot(store, contract)
+    chosen = [job for job in JOBS if kinds is None or job.name in kinds]
+    return Survey(setting, snapshot, tuple(one for job in chosen for one in job.candidates(snapshot, setting)))
+
+
+def job_named(name: str) -> Job:
+    """Return the job of that name."""
+    return next(job for job in JOBS if job.name == name)
+
+
+def _is_due(candidate: Candidate, _: Snapshot) -> bool:
+    return candidate.is_due
+
+
+def _chunks(candidates: Sequence[Candidate]) -> Iterator[tuple[Job, list[Candidate]]]:
+    """Yield candidates of one job and size, in the order of jobs and time, as many as one commit should hold."""
+
+    def family(one: Candidate) -> tuple[int, int]:
+        return KINDS.index(one.key.job), int(one.key.size.total_seconds())
+
+    ordered = sorted(candidates, key=lambda one: (family(one), one.key.start_ms, one.key.model_version))
+    for (index, _), group in groupby(ordered, key=family):
+        chunk: list[Candidate] = []
+        rows = 0
+        for one in group:
+            rows += min(one.tally.n, MOST_ROWS)
+            if chunk and (len(chunk) == _WINDOWS_PER_COMMIT or rows > _ROWS_PER_COMMIT):
+                yield JOBS[index], chunk
+                chunk, rows = [], min(one.tally.n, MOST_ROWS)
+            chunk.append(one)
+        yield JOBS[index], chunk
+
+
+def _commit(candidates: Survey, job: Job, rules: Sequence[Rule], judged: Sequence[Judged]) -> None:
+    setting = candidates.setting
+    origin = Origin(
+        contract=setting.contract,
+        rules_for=lambda key: [rule for rule in rules if rule.granularity == key.granularity and job.judges(rule, key)],
+        as_of=candidates.snapshot.as_of,
+        algorithm_version=job.algorithm_version,
+    )
+    commit(setting.store, origin, judged)
+
+
+def _counted(judged: Sequence[Judged]) -> tuple[RunCount, ...]:
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for one in judged:
+        groups.setdefault((one.candidate.key.job, one.candidate.key.granularity), []).append(one.outcome)
+    return tuple(
+        RunCount(
+            job,
+            granularity,
+            ok=sum(outcome.status == "ok" for outcome in outcomes),
+            empty=sum(outcome.status == "empty" for outcome in outcomes),
+            insufficient=sum(outcome.status == "insufficient" for outcome in outcomes),
+            failures=sum(len(outcome.failures) for outcome in outcomes),
+        )
+        for (job, granularity), outcomes in groups.items()
+    )

@@ -1,0 +1,38 @@
+"""Judging windows as they become due, for as long as someone wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from batch.jobs import RunSummary, run_due
+from batch.triggers import Ladder
+from batch.worker import Workers
+from driftline.clock import Clock
+from driftline.contract.model import Contract
+from driftline.store import Store
+
+RECONCILE_EVERY = timedelta(seconds=60)
+
+
+def watch(
+    store: Store,
+    contract: Contract,
+    workers: Workers,
+    clock: Clock,
+    stopped: Callable[[float], bool],
+    report: Callable[[RunSummary], None],
+    every: timedelta = RECONCILE_EVERY,
+) -> None:
+    """Run what the ladder wants and look again ``every`` so often; ``report`` hears of all that ran.
+
+    ``stopped`` waits so many seconds, or less, and returns whether to end (``threading.Event.wait``).
+    """
+    ladder = Ladder(clock)
+    while not stopped(0.0):
+        summary = run_due(store, contract, workers, clock, choose=ladder.wants)
+        ladder.ran(summary.keys)
+        if summary.runs:
+            report(summary)
+        if stopped(every.total_seconds()):
+            return

@@ -1,0 +1,100 @@
+"""``driftline metrics``: the rows of the view ``metrics``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from driftline.cli.context import Context
+
+_COLUMNS = (
+    "window_start, window_end, model, model_version, granularity, source, slice, column, metric, value, n, "
+    "n_predictions, n_labels, n_scored, coverage, revision, is_final, run_id, computed_at"
+)
+_TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value", "n", "coverage",
+          "revision", "is_final")  # fmt: skip
+
+
+def metrics(
+    ctx: typer.Context,
+    metric: Annotated[str | None, typer.Option(help="Name of a metric, such as mae.")] = None,
+    column: Annotated[str | None, typer.Option(help="A column; '' for metrics of whole rows.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="A model version.")] = None,
+    granularity: Annotated[str | None, typer.Option(help="Window size, such as 1h or 1d.")] = None,
+    source: Annotated[str | None, typer.Option(help="stream or batch.")] = None,
+    slice_name: Annotated[str | None, typer.Option("--slice", help="A slice; all is the whole.")] = None,
+    since: Annotated[str | None, typer.Option(help="First window start, ISO 8601; UTC where no zone is given.")] = None,
+    until: Annotated[str | None, typer.Option(help="Window starts before this, ISO 8601.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many rows, the newest.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Print metrics, oldest window first."""
+    from driftline.cli.sql import print_rows
+
+    _refuse_unknown(metric)
+    equal = {"metric": metric, "column": column, "model_version": model_version, "granularity": granularity,
+             "source": source, "slice": slice_name}  # fmt: skip
+    bounds = {"since": _moment("--since", since), "until": _moment("--until", until)}
+    context: Context = ctx.obj
+    contract = context.contract()
+    chosen = {name: value for name, value in {**equal, **bounds}.items() if value is not None}
+    with context.open_store() as store:
+        rows = store.query(_statement(chosen, limit), {"model": contract.model, "limit": limit or 0, **chosen})
+    lines = "".join(_line(row) + "\n" for row in rows)
+    if as_json:
+        typer.echo(lines, nl=False)
+    else:
+        print_rows("".join(_line({name: row[name] for name in _TABLE}) + "\n" for row in rows))
+
+
+def _statement(chosen: dict[str, Any], limit: int | None) -> str:
+    conditions = ["model = {model:String}"]
+    for name in chosen:
+        match name:
+            case "since":
+                conditions.append("window_start >= {since:DateTime64(3, 'UTC')}")
+            case "until":
+                conditions.append("window_start < {until:DateTime64(3, 'UTC')}")
+            case _:
+                conditions.append(f"{name} = {{{name}:String}}")
+    where = " AND ".join(conditions)
+    tail = "ORDER BY window_start DESC, granularity, metric, column, model_version, slice, source"
+    newest = f"SELECT {_COLUMNS} FROM metrics WHERE {where} {tail}"  # noqa: S608 - fixed texts only; values are bound
+    newest += " LIMIT {limit:UInt64}" if limit else ""
+    order = "ORDER BY window_start, granularity, metric, column, model_version, slice, source"
+    return f"SELECT * FROM ({newest}) {order}"  # noqa: S608
+
+
+def _line(row: dict[str, Any]) -> str:
+    import msgspec
+
+    return msgspec.json.encode(row).decode()
+
+
+def _moment(option: str, text: str | None) -> Any:
+    from datetime import UTC, datetime
+
+    from driftline.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"`{option}` must be an ISO 8601 time such as 2023-02-01 or 2023-02-01T06:00:00Z; got {text!r}"
+        raise UsageError(msg) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _refuse_unknown(name: str | None) -> None:
+    from driftline.errors import UsageError
+    from driftline.metrics import METRICS, is_known, similar_names
+
+    if name is None or is_known(name):
+        return
+    similar = similar_names(name)
+    hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+    msg = f"`--metric` must be a known metric; got {name!r}; {hint}known: {', '.join(METRICS)}"
+    raise UsageError(msg)

@@ -1,0 +1,74 @@
+"""``driftline sql``: any statement on the store, read-only unless asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from driftline.cli.context import Context
+    from driftline.store import Store
+
+_READING = frozenset({"select", "with", "from", "show", "describe", "desc", "explain", "exists"})
+
+
+def sql(
+    ctx: typer.Context,
+    statement: Annotated[str, typer.Argument(help="One statement of ClickHouse SQL.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; 64-bit integers as numbers.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Allow a statement that changes something.")] = False,
+) -> None:
+    """Run one statement on the store and print its rows."""
+    from driftline.errors import StatementRejected, UsageError
+
+    context: Context = ctx.obj
+    with context.open_store() as store:
+        try:
+            if write and _first_word(statement) not in _READING:
+                store.execute(statement)
+                return
+            if write:
+                answer = _answer(store, statement)
+            else:
+                with store.reading() as reader:
+                    answer = _answer(reader, statement)
+        except StatementRejected as error:
+            hint = "; add --write to change the store" if error.code == 164 and not write else ""
+            msg = f"{error}{hint}"
+            raise UsageError(msg) from error
+    if as_json:
+        typer.echo(answer, nl=False)
+    else:
+        print_rows(answer)
+
+
+def print_rows(lines: str) -> None:
+    """Print lines of JSON objects as a table."""
+    import msgspec
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines.splitlines()]
+    if not rows:
+        typer.echo("no rows", err=True)
+        return
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _answer(store: Store, statement: str) -> str:
+    settings = {"output_format_json_quote_64bit_integers": 0, "date_time_output_format": "iso"}
+    return store.text(statement.strip().rstrip(";"), output_format="JSONEachRow", settings=settings)
+
+
+def _first_word(statement: str) -> str:
+    return statement.strip().split(maxsplit=1)[0].lower() if statement.strip() else ""
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    return "" if value is None else escape(str(value))

@@ -1,0 +1,102 @@
+"""The ladder: when a due window is worth running now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from batch.ledger import Candidate, Key, LastRun, Tally
+from batch.snapshot import Snapshot
+from batch.triggers import Ladder
+from driftline.clock import ManualClock, to_ms
+
+START = datetime(2023, 2, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def labels_at(age: timedelta) -> Snapshot:
+    """The label stream is complete to ``age`` past the window's end."""
+    return Snapshot(START, {"labels": START + HOUR + age}, {}, {}, {}, {})
+
+
+def quality(labelled: int, rows: int = 1000, *, is_final: bool = False, last: LastRun | None = None) -> Candidate:
+    key = Key("quality", "champion", HOUR, to_ms(START))
+    return Candidate(
+        key, {"labels": labelled}, Tally(rows, 0, labelled, labelled, labelled), is_final=is_final, last=last
+    )
+
+
+def ran_with(labelled: int, rows: int = 1000, *, is_final: bool = False) -> LastRun:
+    return LastRun(-1, START, rows, labelled, is_final, {-1: 1})
+
+
+@pytest.mark.parametrize(
+    ("labelled", "age", "wanted"),
+    [
+        (0, timedelta(0), False),
+        (199, timedelta(0), False),
+        (200, timedelta(0), True),
+        (0, timedelta(minutes=59), False),
+        (0, HOUR, True),
+    ],
+)
+def test_the_first_run_waits_for_a_fifth_of_the_labels_or_an_hour(labelled: int, age: timedelta, wanted: bool) -> None:
+    assert Ladder(ManualClock(START)).wants(quality(labelled), labels_at(age)) is wanted
+
+
+def test_a_fifth_of_a_small_window_is_not_enough_labels() -> None:
+    ladder = Ladder(ManualClock(START))
+    assert not ladder.wants(quality(49, 200), labels_at(timedelta(0)))
+    assert ladder.wants(quality(50, 200), labels_at(timedelta(0)))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "wanted"),
+    [(200, 299, False), (200, 499, True), (800, 850, False), (800, 900, True), (990, 1000, True)],
+)
+def test_it_runs_again_at_the_next_step_or_at_many_new_labels(before: int, now: int, wanted: bool) -> None:
+    candidate = quality(now, last=ran_with(before))
+    assert Ladder(ManualClock(START)).wants(candidate, labels_at(timedelta(0))) is wanted
+
+
+def test_an_age_step_counts_once() -> None:
+    clock = ManualClock(START)
+    ladder = Ladder(clock)
+    first = quality(10)
+    assert ladder.wants(first, labels_at(HOUR))
+    ladder.ran((first.key,))
+    clock.advance(HOUR)
+    second = quality(20, last=ran_with(10))
+    assert not ladder.wants(second, labels_at(2 * HOUR))
+    assert ladder.wants(second, labels_at(6 * HOUR))
+
+
+def test_a_window_rests_five_minutes_between_runs_unless_it_becomes_final() -> None:
+    clock = ManualClock(START)
+    ladder = Ladder(clock)
+    ladder.ran((quality(0).key,))
+    clock.advance(timedelta(minutes=5) - timedelta(seconds=1))
+    candidate = quality(600, last=ran_with(200))
+    assert not ladder.wants(candidate, labels_at(timedelta(0)))
+    assert ladder.wants(replace(candidate, is_final=True), labels_at(timedelta(0)))
+    clock.advance(timedelta(seconds=1))
+    assert ladder.wants(candidate, labels_at(timedelta(0)))
+
+
+def test_a_correction_after_the_end_runs_again() -> None:
+    candidate = quality(1000, is_final=True, last=ran_with(1000, is_final=True))
+    assert Ladder(ManualClock(START)).wants(candidate, labels_at(timedelta(days=8)))
+
+
+def test_a_window_without_labels_to_wait_for_runs_at_once() -> None:
+    candidate = replace(quality(0), key=Key("data", "", HOUR, to_ms(START)))
+    assert Ladder(ManualClock(START)).wants(candidate, labels_at(timedelta(0)))
+
+
+def test_what_is_not_due_is_never_wanted() -> None:
+    candidate = quality(1000, is_final=True)
+    judged = replace(candidate, last=replace(ran_with(1000), fingerprint=candidate.fingerprint))
+    assert not Ladder(ManualClock(START)).wants(judged, labels_at(timedelta(days=8)))
+    assert not Ladder(ManualClock(START)).wants(replace(candidate, waits_for="labels"), labels_at(timedelta(days=8)))

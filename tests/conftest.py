@@ -1,0 +1,7 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from tests.kafka_broker import kafka_broker, kafka_jars
+
+__all__ = ["kafka_broker", "kafka_jars"]
