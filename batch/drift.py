@@ -39,6 +39,8 @@ class DriftJob:
         found = []
         for (stream, version), tallies in snapshot.counts.items():
             specs = feature_specs(setting.contract) if stream == "inputs" else [outcome_spec(setting.contract, version)]
+            if not specs:
+                continue
             shared = _shared_parts(self.algorithm_version, setting, specs)
             streams = ("inputs",) if stream == "inputs" else ("inputs", "predictions")
             for start_ms, tally in summed(tallies, size).items():
@@ -135,10 +137,11 @@ def _label_spec(contract: Contract) -> DriftSpec:
 
 
 def _spec(contract: Contract, column: str, *, is_number: bool) -> DriftSpec:
-    rule = contract.drift
+    rule, known = contract.drift, contract.columns.get(column)
+    own = known.drift_threshold if known is not None else None
     if is_number:
-        return DriftSpec(column, "number", rule.number_method, rule.number_threshold, rule.min_rows)
-    return DriftSpec(column, "category", rule.category_method, rule.category_threshold, rule.min_rows)
+        return DriftSpec(column, "number", rule.number_method, own or rule.number_threshold, rule.min_rows)
+    return DriftSpec(column, "category", rule.category_method, own or rule.category_threshold, rule.min_rows)
 
 
 def _shared_parts(algorithm_version: str, setting: Setting, specs: Iterable[DriftSpec]) -> dict[str, object]:

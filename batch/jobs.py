@@ -90,6 +90,7 @@ def run_due(
     """
     began = clock.monotonic()
     candidates = survey(store, contract, workers, kinds)
+    register_contract(store, contract)
     chosen = [one for one in candidates.all if not one.waits_for and (choose or _is_due)(one, candidates.snapshot)]
     rules, done, found = rules_of(contract), 0, []
     for job, chunk in _chunks(chosen):
@@ -125,7 +126,6 @@ def survey(store: Store, contract: Contract, workers: Workers, kinds: Sequence[s
     if unknown:
         msg = f"there is no job {', '.join(unknown)}; use {', '.join(KINDS)}"
         raise UsageError(msg)
-    register_contract(store, contract)
     ensure_inputs_table(store, contract)
     setting = Setting(store, contract, workers)
     snapshot = take_snapshot(store, contract)

@@ -127,12 +127,13 @@ _INPUT_LABELS = f"""
     FROM (SELECT id, id_hash, {_START} FROM {{inputs:Identifier}} FINAL) AS i
     LEFT JOIN ({_LABELS_BY_ID}) AS l ON i.id = l.id GROUP BY start_ms
 """  # noqa: S608
-# A segment's profile is written over and over: the sum of versions says whether one has changed.
+# A segment's profile is written over and over; it has changed when it has seen another number of rows.
 _PROFILES = """
-    SELECT model_version, start_ms, sum(rows) AS n, sum(seg_version) AS id_sum, 0 AS n_labelled, 0 AS n_labels,
+    SELECT model_version, start_ms, sum(rows) AS n, sum(place) AS id_sum, 0 AS n_labelled, 0 AS n_labels,
         0 AS label_sum
     FROM (
-        SELECT b.model_version AS model_version, b.n AS rows, b.seg_version AS seg_version,
+        SELECT b.model_version AS model_version, b.n AS rows,
+            sipHash64(b.topic, b.source_id, b.p, b.lo, b.contract_id, b.n) AS place,
             intDiv(toUnixTimestamp64Milli(b.window_start), {size:Int64}) * {size:Int64} AS start_ms
         FROM (SELECT * FROM segment_profiles FINAL WHERE model = {model:String} AND stream != 'labels') AS b
         INNER JOIN (SELECT topic, source_id, p, lo, contract_id FROM segments FINAL) AS s

@@ -124,9 +124,10 @@ class WindowCounts:
         windows, inverse = np.unique(starts_ms, return_inverse=True)
         if versions is None:
             return self._numbered([(start, "") for start in windows.tolist()])[inverse]
-        names, codes = np.unique(versions.astype(str), return_inverse=True)
-        pairs, inverse = np.unique(inverse * len(names) + codes, return_inverse=True)
-        labels = names.tolist()
+        numbers: dict[str, int] = {}
+        codes = np.array([numbers.setdefault(name, len(numbers)) for name in versions], dtype=np.int64)
+        pairs, inverse = np.unique(inverse * max(1, len(numbers)) + codes, return_inverse=True)
+        labels = list(numbers)
         keys = [(int(windows[pair // len(labels)]), labels[pair % len(labels)]) for pair in pairs.tolist()]
         return self._numbered(keys)[inverse]
 

@@ -91,6 +91,8 @@ class Decoder:
     def __init__(self, contract: Contract, stream: Stream) -> None:
         self._shape = shape_of(contract, stream)
         self._floor_ms = to_ms(contract.event_time.floor)
+        self._names = [(0, self._shape.id_name)]
+        self._names += [(2 + at, name) for at, (name, _, default) in enumerate(self._shape.extras) if default is ...]
         self._fast = msgspec.json.Decoder(struct_of(self._shape))
 
     @property
@@ -150,10 +152,11 @@ class Decoder:
         return (id_of(body, shape), time_of(body, shape), *extras_of(body, shape), *values), charges
 
     def _check_envelope(self, event: tuple[Any, ...], append_ms: int) -> None:
-        shape, length, moment = self._shape, len(event[0]), event[1]
-        if not 0 < length <= MAX_ID_CHARACTERS:
-            rule = f"`{shape.id_name}` must have 1 to {MAX_ID_CHARACTERS} characters"
-            raise DeadRecord(Reason.ENVELOPE, f"{rule}; got {length}")
+        shape, moment = self._shape, event[1]
+        for at, name in self._names:
+            if not 0 < len(event[at]) <= MAX_ID_CHARACTERS:
+                rule = f"`{name}` must have 1 to {MAX_ID_CHARACTERS} characters"
+                raise DeadRecord(Reason.ENVELOPE, f"{rule}; got {len(event[at])}")
         if moment < self._floor_ms:
             rule = f"`{shape.time_name}` must be {self._floor_ms} (epoch ms) or later"
             raise DeadRecord(Reason.BEFORE_FLOOR, f"{rule}; got {moment}")

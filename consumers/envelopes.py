@@ -9,17 +9,18 @@ from typing import Annotated, Any
 
 import msgspec
 
-from consumers.values import Kind, clean_value, parse_json
+from consumers.values import EARLIEST_MS, LATEST_MS, Kind, clean_value, parse_json
 from driftline.contract import Contract
 from driftline.events import Stream
 
 WholeNumber = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+_Moment = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 _FAST_TYPES: dict[Kind, Any] = {
     "number": float | None,
     "category": str | int | None,
     "text": str | None,
     "boolean": bool | None,
-    "datetime": WholeNumber | None,
+    "datetime": _Moment | None,
 }
 _ENVELOPE_TIME = {"inputs": "event_time", "predictions": "event_time", "labels": "label_time"}
 
@@ -125,15 +126,15 @@ def extras_of(body: dict[str, Any], shape: Shape) -> Iterator[Any]:
     """Yield the envelope's other fields, or raise ``DeadRecord`` where one that must be there is not."""
     for name, kind, default in shape.extras:
         value = body.get(name, default)
-        try:
-            yield msgspec.convert(value, kind)
-        except (msgspec.ValidationError, ValueError) as error:
-            if default is ... or name == "status":
-                raise DeadRecord(Reason.ENVELOPE, f"`{name}` must be text; got {kind_of(value)}") from error
-            yield None
+        clean, _ = clean_value("text" if kind is str else "number", value)
+        if kind is str and clean is None:
+            raise DeadRecord(Reason.ENVELOPE, f"`{name}` must be text; got {kind_of(value)}")
+        yield clean
 
 
 def kind_of(value: Any) -> str:
     """Return what ``value`` is, in words for a message."""
+    if isinstance(value, str) and clean_value("text", value)[0] is None:
+        return "text with half a character"
     names = {type(None): "nothing", bool: "a boolean", str: "text", list: "a list", dict: "an object"}
     return "nothing" if value is ... else names.get(type(value), "a number")

@@ -31,6 +31,7 @@ ALGORITHM_VERSION = "1"
 PROFILE_EVERY_SECONDS = 60.0  # an open window's profile need not be fresher than this
 RAW_BYTES_KEPT = 65_536
 _MONTHS_PER_INSERT = 90  # the engine refuses a block that touches more than 100 partitions
+_DueProfile = tuple[PartitionState, Segment, Key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +62,23 @@ class Flusher:
         Raises:
             StoreUnavailable: nothing is lost; call again.
         """
+        states = list(states)
         moved = [state for state in states if state.segments[-1].dirty or len(state.segments) > 1 or state.pending_rows]
-        profiled = [state for state in states if any(True for _ in self._due_profiles(state, final))]
-        if not moved and not profiled:
+        due = [(state, *profile) for state in states for profile in self._due_profiles(state, final)]
+        if not moved and not due:
             return 0
         written = self._insert_raw(moved)
-        self._insert("segment_profiles", [row for state in profiled for row in self._profile_rows(state, final)])
+        self._insert_profiles([self._profile_row(*profile) for profile in due])
         self._insert_counts(moved)
         self._insert("dead_letters", [self._dead_row(state, row) for state in moved for row in state.dead])
         self._insert("segments", [self._segment_row(state, s) for state in moved for s in state.segments if s.dirty])
         self._insert("watermarks", [self._watermark_row(state) for state in moved])
-        self._take_note(moved, profiled, final)
+        self._take_note(moved, due)
         return written
 
-    def _take_note(self, moved: list[PartitionState], profiled: list[PartitionState], final: bool) -> None:
-        for state in profiled:
-            done = {(segment.lo, key) for segment, key in self._due_profiles(state, final)}
-            for segment in state.segments:
-                segment.profiles.dirty -= {key for lo, key in done if lo == segment.lo}
+    def _take_note(self, moved: list[PartitionState], profiled: list[_DueProfile]) -> None:
+        for state, segment, key in profiled:
+            segment.profiles.dirty.discard(key)
             self._profiled_at[id(state)] = self.clock.monotonic()
         for state in moved:
             state.stored()
@@ -114,7 +114,7 @@ class Flusher:
             {
                 **self._segment_key(state, segment, size),
                 "stream": constant(state.rules.stream, size),
-                "window_start": pa.array(np.tile([key[0] for key in keys], len(names)), MOMENT),
+                "window_start": pa.array(np.tile(np.array([key[0] for key in keys], dtype=np.int64), len(names)), MOMENT),
                 "window_seconds": pa.array(np.full(size, state.rules.window_ms // 1000, dtype=np.uint32)),
                 "model_version": pa.array([key[1] for _ in names for key in keys], pa.string()),
                 "column": pa.array([name for name in names for _ in keys], pa.string()),
@@ -145,20 +145,28 @@ class Flusher:
                 if final or segment.closed or closed or since >= PROFILE_EVERY_SECONDS:
                     yield segment, key
 
-    def _profile_rows(self, state: PartitionState, final: bool) -> Iterator[dict[str, Any]]:
-        for segment, key in self._due_profiles(state, final):
-            blob = segment.profiles.profiles[key].to_bytes()
-            yield {
-                **self._row_key(state, segment),
-                "stream": state.rules.stream,
-                "window_start": from_ms(key[0]),
-                "window_seconds": state.rules.profile_ms // 1000,
-                "model_version": key[1],
-                "n": segment.profiles.rows[key],
-                "blob": blob,
-                "blob_crc32": zlib.crc32(blob),
-                "library": library(),
-            }
+    def _insert_profiles(self, rows: list[dict[str, Any]]) -> None:
+        by_month: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        for row in rows:
+            by_month.setdefault((row["window_start"].year, row["window_start"].month), []).append(row)
+        months = sorted(by_month)
+        for first in range(0, len(months), _MONTHS_PER_INSERT):
+            chosen = months[first : first + _MONTHS_PER_INSERT]
+            self._insert("segment_profiles", [row for month in chosen for row in by_month[month]])
+
+    def _profile_row(self, state: PartitionState, segment: Segment, key: Key) -> dict[str, Any]:
+        blob = segment.profiles.profiles[key].to_bytes()
+        return {
+            **self._row_key(state, segment),
+            "stream": state.rules.stream,
+            "window_start": from_ms(key[0]),
+            "window_seconds": state.rules.profile_ms // 1000,
+            "model_version": key[1],
+            "n": segment.profiles.rows[key],
+            "blob": blob,
+            "blob_crc32": zlib.crc32(blob),
+            "library": library(),
+        }
 
     def _row_key(self, state: PartitionState, segment: Segment) -> dict[str, Any]:
         contract = self.writer.contract

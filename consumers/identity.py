@@ -29,7 +29,9 @@ def identity_hashes(stream: Stream, events: Decoded) -> HashArray:
         texts = map("\0".join, zip(events.ids, events.envelope["model_version"], strict=True))
     else:
         labels = events.columns["label"].tolist()
-        texts = (f"{i}\0{t}\0{v!r}" for i, t, v in zip(events.ids, events.times_ms.tolist(), labels, strict=True))
+        # No label and an empty one are the same, as in the key of the raw table.
+        parts = zip(events.ids, events.times_ms.tolist(), labels, strict=True)
+        texts = (f"{i}\0{t}\0{'' if v is None else v!r}" for i, t, v in parts)
     return np.fromiter(map(xxh64_intdigest, map(str.encode, texts)), dtype=np.uint64, count=len(events))
 
 

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -24,6 +25,7 @@ from driftline.errors import CheckFailedError, StoreUnavailable, TransportError
 from driftline.transport import Consumer, Partition, RecordBatch, Transport
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 50_000
@@ -133,15 +135,7 @@ class ConsumerLoop:
 
     def flush(self, *, final: bool = False) -> None:
         """Store everything absorbed, waiting for the store as long as it takes, and tell the log's lag tools."""
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(initial=0.5, max=30),
-            before_sleep=self._wait_for_store,
-            sleep=self._clock.sleep,
-        ):
-            with attempt:
-                self._flusher.flush(self._states.values(), final=final)
-        self._consumer.resume([partition for partition in self._states if self._reads(partition)])
+        self._patiently(lambda: self._flusher.flush(self._states.values(), final=final))
         self._flushed_at = self._clock.monotonic()
         self.progress.flushes += 1
         self._consumer.commit({partition: state.next_offset for partition, state in self._states.items()})
@@ -162,7 +156,7 @@ class ConsumerLoop:
             _log.warning(
                 "offsets_skipped", partition=str(batch.partition), expected=state.next_offset, got=batch.offsets[0]
             )
-        events = state.absorb(batch)
+        events = self._patiently(lambda: state.absorb(batch))  # may read from the store, before it changes anything
         self.progress.records += len(batch)
         self.progress.ok += len(events)
         self.progress.dead += len(events.dead)
@@ -186,6 +180,19 @@ class ConsumerLoop:
         waiting = sum(state.pending_rows for state in self._states.values())
         elapsed = self._clock.monotonic() - self._flushed_at
         return waiting >= self._pace.flush_rows or elapsed >= self._pace.flush_seconds
+
+    def _patiently(self, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` returns, trying again while the store does not answer."""
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            wait=tenacity.wait_exponential_jitter(initial=0.5, max=30),
+            before_sleep=self._wait_for_store,
+            sleep=self._clock.sleep,
+        )
+        result = attempts(work)
+        if attempts.statistics["attempt_number"] > 1:
+            self._consumer.resume([partition for partition in self._states if self._reads(partition)])
+        return result
 
     def _wait_for_store(self, attempt: tenacity.RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None

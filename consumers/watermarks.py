@@ -52,8 +52,8 @@ class Watermark:
         up_to = marker.up_to if marker.end else min(marker.up_to, append_ms + FUTURE_TOLERANCE_MS)
         known = dict(self.promises)
         before = known.get(marker.producer)
-        up_to = max(up_to, before.up_to if before else up_to)
-        known[marker.producer] = Promise(up_to, marker.end, append_ms)
+        # A producer that starts over takes nothing back, and what its end said is no news about events.
+        known[marker.producer] = Promise(max(up_to, before.up_to if before else up_to), marker.end, append_ms)
         return Watermark(
             watermark_ms=self.watermark_ms if marker.end else max(self.watermark_ms, up_to),
             promises=tuple(sorted(known.items())),

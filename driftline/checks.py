@@ -140,27 +140,21 @@ def _drift_rules(contract: Contract) -> Iterator[Rule]:
 
 
 def drift_threshold(contract: Contract, column: Column) -> float | None:
-    """Return the score from which ``column`` has drifted; None for a type that no test covers."""
+    """Return the score from which ``column`` has drifted, its own or its type's; None for a type no test covers."""
+    if column.drift_threshold is not None:
+        return column.drift_threshold
     if column.type == "number":
         return contract.drift.number_threshold
     return contract.drift.category_threshold if column.type in ("category", "boolean") else None
 
 
 def _quality_rules(contract: Contract) -> Iterator[Rule]:
+    """Bound the error of the largest quality window only: an hour's error is half noise, a day's is not."""
     quality = contract.quality
     if quality.max_error_ratio is not None:
-        for size in contract.windows.quality:
-            yield Rule(
-                "max_error_ratio",
-                "error_ratio",
-                "",
-                "batch",
-                granularity(size),
-                None,
-                quality.max_error_ratio,
-                quality.min_labels,
-                "critical",
-            )
+        grain = granularity(max(contract.windows.quality))
+        bound, least = quality.max_error_ratio, quality.min_labels
+        yield Rule("max_error_ratio", "error_ratio", "", "batch", grain, None, bound, least, "critical")
 
 
 def _explicit_rules(check: CheckRule, contract: Contract) -> Iterator[Rule]:

@@ -14,12 +14,13 @@ strangers' events is ``consumers.decoding``'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 VERSION = 1
 MARKER_HEADER = "driftline-marker"
+LATEST_MARKER_MS = 10_413_791_999_999  # the end of the year 2299; the store's times end there
 
 Stream = Literal["inputs", "predictions", "labels"]
 STREAMS: tuple[Stream, ...] = ("inputs", "predictions", "labels")
@@ -68,7 +69,7 @@ class Marker(msgspec.Struct, frozen=True):
     """
 
     producer: str
-    up_to: int
+    up_to: Annotated[int, msgspec.Meta(ge=0, le=LATEST_MARKER_MS)]
     end: bool = False
 
 

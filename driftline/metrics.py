@@ -7,7 +7,6 @@ to. A profile also gives ``quantile_NN`` and ``type_count_NAME`` families.
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +37,8 @@ def _named(rows: str) -> dict[str, Metric]:
 METRICS = _named("""
 row_count                  rows        .  inputs of the window, duplicates not counted
 prediction_count           rows        .  predictions of the window, duplicates not counted
-label_count                rows        .  labels: of the window's label time (stream), or predictions with a label (batch)
+label_count                rows        .  predictions of the window that have a label
+label_event_count          rows        .  label events by label time, duplicates not counted, corrections included
 duplicate_count            rows        +  inputs seen again with the same id
 prediction_duplicate_count rows        +  predictions seen again with the same id and version
 label_duplicate_count      rows        +  labels seen again with the same id, time and value
@@ -50,12 +50,22 @@ type_violation_share       share       +  rows whose value has the wrong type
 nonfinite_share            share       +  rows whose value is NaN or infinite
 out_of_range_share         share       +  rows whose value lies outside the contract's range
 unseen_share               share       +  rows whose category neither the contract nor the reference knows
-duplicated_share           share       +  rows equal to another in every feature
+duplicate_share            share       +  rows equal to another in every feature
 constant                   flag        +  1 where the column holds a single value
 mean                       column      .  arithmetic mean of the column's numbers
 std                        column      .  sample standard deviation of the column's numbers
 min                        column      .  smallest number of the column
 max                        column      .  greatest number of the column
+quantile_05                column      .  5 % of the column's numbers lie below it (stream: estimated by a sketch)
+quantile_25                column      .  25 % lie below it
+quantile_50                column      .  the median
+quantile_75                column      .  75 % lie below it
+quantile_95                column      .  95 % lie below it
+type_fractional_count      values      .  values sketched as numbers with a fraction
+type_integral_count        values      .  values sketched as whole numbers
+type_boolean_count         values      .  values sketched as booleans
+type_string_count          values      .  values sketched as text
+type_object_count          values      .  values of any other kind
 distinct_count             values      .  different values of the column (estimated by a sketch in profiles)
 drift_score                score       +  distance of the column from the reference, by the method named beside it
 drift_detected             flag        +  1 where the statistical test itself says drift
@@ -72,16 +82,14 @@ failed_count               rows        +  predictions whose status is not ok
 error_ratio                ratio       +  mae over the reference's mae of the same version
 """)
 
-_FAMILIES = re.compile(r"(quantile|type_count)_[a-z0-9_]+\Z")
-
 
 def is_known(name: str) -> bool:
-    """Return whether ``name`` is a metric's or a member of a family.
+    """Return whether ``name`` is a metric's.
 
     >>> is_known("mae"), is_known("quantile_50"), is_known("mea")
     (True, True, False)
     """
-    return name in METRICS or bool(_FAMILIES.match(name))
+    return name in METRICS
 
 
 def similar_names(name: str) -> list[str]:

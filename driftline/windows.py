@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from driftline.clock import from_ms, to_ms
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION_DIGITS = 8  # more would be longer than a timedelta can be
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,13 +63,17 @@ def to_window_ms(size: timedelta) -> int:
 
 
 def granularity(size: timedelta) -> str:
-    """Return the short name of a window size: ``1d``, ``6h``, ``15m``, ``30s`` (the largest unit that divides it)."""
-    seconds = int(size.total_seconds())
-    for unit, factor in _UNITS.items():
-        if seconds % factor == 0:
-            return f"{seconds // factor}{unit}"
-    msg = f"a window is a whole number of seconds; got {size!r}"
-    raise ValueError(msg)
+    """Return the short name of a window size: ``1d``, ``6h``, ``15m``, ``30s`` (the largest unit that divides it).
+
+    Raises:
+        ValueError: ``size`` is not a positive whole number of seconds.
+    """
+    seconds, rest = divmod(size, timedelta(seconds=1))
+    if rest or seconds <= 0:
+        msg = f"a window is a positive whole number of seconds; got {size.total_seconds():g} s"
+        raise ValueError(msg)
+    unit, factor = next((unit, factor) for unit, factor in _UNITS.items() if seconds % factor == 0)
+    return f"{seconds // factor}{unit}"
 
 
 def parse_granularity(text: str) -> timedelta:
@@ -80,5 +85,8 @@ def parse_granularity(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
     if unit not in _UNITS or not number.isascii() or not number.isdigit() or int(number) == 0:
         msg = f"a duration is a positive whole number and d, h, m or s, such as 1h; got {text!r}"
+        raise ValueError(msg)
+    if len(number) > _DURATION_DIGITS:
+        msg = f"a duration has at most {_DURATION_DIGITS} digits; got {text!r}"
         raise ValueError(msg)
     return timedelta(seconds=int(number) * _UNITS[unit])

@@ -10,18 +10,17 @@ Statement macros (``$__columns``, ``$__lttb``, …) are absent: our dashboards d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from driftline.clock import from_ms
 from driftline.errors import UsageError
+from grafana.macro_text import Macro, blank_comments, expand
 
 _VARIABLE = re.compile(r"\$\{(?P<braced>[A-Za-z]\w*)(?::(?P<format>\w+))?\}|\$(?P<bare>[A-Za-z]\w*)")
-_MACRO = re.compile(r"\$__\w+")
 _GO_DURATION = re.compile(r"(?:\d+(?:h|m|s|ms))+\Z")
 _GO_UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_QUOTES = "'`\""
 _QUOTING_FORMATS = frozenset({"singlequote", "sqlstring"})
 
 
@@ -54,7 +53,7 @@ def prepare(sql: str, time_range: TimeRange, variables: Mapping[str, Selection])
     Raises:
         UsageError: a variable is not defined, or a macro has the wrong number of arguments.
     """
-    conditions_resolved = _expand(blank_comments(sql), {"conditionalAll": _conditional_all(variables)})
+    conditions_resolved = expand(blank_comments(sql), {"conditionalAll": _conditional_all(variables)})
     return expand_macros(interpolate(conditions_resolved, variables), time_range)
 
 
@@ -82,9 +81,7 @@ def variables_in(sql: str) -> set[str]:
 
 def unquoted_variables(sql: str) -> set[str]:
     """Return the variables whose values would reach the engine unquoted; a hostile value there is an injection."""
-    bare_conditions = _expand(
-        blank_comments(sql), {"conditionalAll": lambda _name, arguments: ",".join(arguments[:-1])}
-    )
+    bare_conditions = expand(blank_comments(sql), {"conditionalAll": lambda _name, arguments: ",".join(arguments[:-1])})
     return {
         match["braced"] or match["bare"]
         for match in _VARIABLE.finditer(bare_conditions)
@@ -94,7 +91,7 @@ def unquoted_variables(sql: str) -> set[str]:
 
 def unconditional_variables(sql: str) -> set[str]:
     """Return the variables used outside ``$__conditionalAll``, where "All" would have to list every option."""
-    return variables_in(_expand(blank_comments(sql), {"conditionalAll": lambda _name, _arguments: "1=1"}))
+    return variables_in(expand(blank_comments(sql), {"conditionalAll": lambda _name, _arguments: "1=1"}))
 
 
 def expand_macros(sql: str, time_range: TimeRange) -> str:
@@ -103,15 +100,7 @@ def expand_macros(sql: str, time_range: TimeRange) -> str:
     >>> expand_macros("$__timeFilter(t)", TimeRange(0, 60_000))
     't >= toDateTime(0) AND t <= toDateTime(60)'
     """
-    return _expand(blank_comments(sql), _time_macros(time_range))
-
-
-def blank_comments(sql: str) -> str:
-    """Return ``sql`` with its comments replaced by spaces; text in quotes is left alone."""
-    return "".join(" " * len(part) if is_comment else part for part, is_comment in _parts(sql))
-
-
-Macro = Callable[[str, list[str]], str]
+    return expand(blank_comments(sql), _time_macros(time_range))
 
 
 def _time_macros(time_range: TimeRange) -> dict[str, Macro]:
@@ -197,87 +186,3 @@ def _formatted(selection: Selection, wanted: str | None, name: str) -> str:
         return ",".join(f"'{value}'" for value in values) if selection.multi else "".join(values)
     msg = f"variable `{name}` is asked for in format {wanted}; use singlequote"
     raise UsageError(msg)
-
-
-def _expand(sql: str, macros: Mapping[str, Macro]) -> str:
-    result, position = [], 0
-    while (found := _next_macro(sql, position)) is not None:
-        name = found.group()[3:]
-        result.append(sql[position : found.start()])
-        arguments, end = _arguments(sql, found.end())
-        if name not in macros:
-            # Left as it is, but what stands in its parentheses may hold macros we know.
-            result.append(found.group())
-            position = found.end()
-            continue
-        expanded = [_expand(argument, macros).strip() for argument in arguments or ()]
-        result.append(macros[name](name, expanded))
-        position = end
-    result.append(sql[position:])
-    return "".join(result)
-
-
-def _next_macro(sql: str, position: int) -> re.Match[str] | None:
-    while position < len(sql):
-        if sql[position] in _QUOTES:
-            position = _end_of_quote(sql, position)
-        elif sql.startswith("$__", position):
-            return _MACRO.match(sql, position)
-        else:
-            position += 1
-    return None
-
-
-def _arguments(sql: str, position: int) -> tuple[list[str] | None, int]:
-    """Return the arguments in the parentheses at ``position`` and where they end; None where there are none."""
-    if not sql.startswith("(", position):
-        return None, position
-    depth, start = 0, position + 1
-    arguments: list[str] = []
-    while position < len(sql):
-        character = sql[position]
-        if character in _QUOTES:
-            position = _end_of_quote(sql, position)
-            continue
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            last = sql[start:position]
-            return [*arguments, last] if last.strip() or arguments else [], position + 1
-        if character == "," and depth == 1:
-            arguments.append(sql[start:position])
-            start = position + 1
-        position += 1
-    msg = f"a macro's parenthesis is not closed: {sql[start - 1 : start + 40]}"
-    raise UsageError(msg)
-
-
-def _end_of_quote(sql: str, position: int) -> int:
-    quote, position = sql[position], position + 1
-    while position < len(sql):
-        if sql[position] == "\\":
-            position += 2
-        elif sql[position] == quote:
-            return position + 1  # a doubled quote simply opens the next quoted text
-        else:
-            position += 1
-    return len(sql)
-
-
-def _parts(sql: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces of ``sql`` in order, each with whether it is a comment."""
-    start = position = 0
-    while position < len(sql):
-        if sql[position] in _QUOTES:
-            position = _end_of_quote(sql, position)
-            continue
-        opening = sql[position : position + 2]
-        if opening not in {"--", "/*"}:
-            position += 1
-            continue
-        closing = "\n" if opening == "--" else "*/"
-        found = sql.find(closing, position + 2)
-        end = len(sql) if found < 0 else found + (2 if opening == "/*" else 0)
-        yield sql[start:position], False
-        yield sql[position:end], True
-        start = position = end
-    yield sql[start:], False

@@ -42,7 +42,8 @@ SELECT w.model AS model, w.model_version AS model_version, w.window_start AS win
 FROM window_counts AS w
 LEFT JOIN topic_progress AS p ON p.topic = w.topic
 ARRAY JOIN if(w.column = '',
-    [(multiIf(w.stream = 'inputs', 'row_count', w.stream = 'predictions', 'prediction_count', 'label_count'),
+    [(multiIf(w.stream = 'inputs', 'row_count', w.stream = 'predictions', 'prediction_count',
+        'label_event_count'),
         CAST(w.n, 'Nullable(Float64)')),
      (multiIf(w.stream = 'inputs', 'duplicate_count', w.stream = 'predictions', 'prediction_duplicate_count',
         'label_duplicate_count'), CAST(w.n_duplicate, 'Nullable(Float64)')),

@@ -173,7 +173,8 @@ def _print_summary(summary: RunSummary, as_json: bool) -> None:
         found = f"{count.ok} ok, {count.insufficient} insufficient, {count.empty} empty"
         typer.echo(f"{count.job} {count.granularity}: {found}{failed}")
     waiting = f"; {summary.waiting} wait" if summary.waiting else ""
-    typer.echo(f"{summary.runs} runs in {summary.seconds:.1f} s{waiting}")
+    runs = "1 run" if summary.runs == 1 else f"{summary.runs:,} runs"
+    typer.echo(f"{runs} in {summary.seconds:.1f} s{waiting}")
 
 
 def _echo_json(value: Any) -> None:

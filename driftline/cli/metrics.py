@@ -13,8 +13,8 @@ _COLUMNS = (
     "window_start, window_end, model, model_version, granularity, source, slice, column, metric, value, n, "
     "n_predictions, n_labels, n_scored, coverage, revision, is_final, run_id, computed_at"
 )
-_TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value", "n", "coverage",
-          "revision", "is_final")  # fmt: skip
+_TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value", "n",
+          "coverage", "revision", "is_final")  # fmt: skip
 
 
 def metrics(

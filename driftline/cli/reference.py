@@ -22,24 +22,17 @@ def build(
     """Make a month the reference; trains the contract's model versions on it unless they exist. Prints the id."""
     import msgspec
 
-    from batch.reference import PREDICTION_PREFIX, load_reference
-    from batch.reference_building import build_reference
+    from batch.reference import load_reference
     from batch.worker import Workers
-    from producers.model_files import load_models, train_if_absent
-    from producers.taxi import read_month
+    from driftline.cli.referencing import build_from_month
 
     context: Context = ctx.obj
     contract = context.contract()
     with Workers() as workers:
-        month = read_month(from_)
         workers.start()
-        train_if_absent(context.home, contract, from_)
-        frame = month.frame
-        for model in load_models(context.home, contract):
-            frame[PREDICTION_PREFIX + model.version] = model.predict(frame)
         store = context.open_store()
         try:
-            reference_id = build_reference(store, contract, frame, contract.versions.all, from_.name, workers)
+            reference_id = build_from_month(context.home, contract, store, workers, from_)
             reference = load_reference(store, contract.model, reference_id)
         finally:
             store.close()

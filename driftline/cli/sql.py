@@ -16,7 +16,9 @@ _READING = frozenset({"select", "with", "from", "show", "describe", "desc", "exp
 def sql(
     ctx: typer.Context,
     statement: Annotated[str, typer.Argument(help="One statement of ClickHouse SQL.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line; 64-bit integers as numbers.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per line; 64-bit integers as numbers.")
+    ] = False,
     write: Annotated[bool, typer.Option("--write", help="Allow a statement that changes something.")] = False,
 ) -> None:
     """Run one statement on the store and print its rows."""

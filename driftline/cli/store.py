@@ -36,10 +36,11 @@ def serve(
     with context.open_store(serve=True, port=port) as store:
         note = read_note(context.home)
         if store.address.path is None:
-            if note is None or context.store_url and context.store_url.startswith("clickhouse://"):
+            if note is None or (context.store_url or "").startswith("clickhouse://"):
                 msg = f"store {store.address} is a server already; `store serve` is for an embedded store"
                 raise UsageError(msg)
-            msg = f"process {note.pid} serves the store already at http://{note.host}:{note.port}; use that one or stop it"
+            where = f"http://{note.host}:{note.port}"
+            msg = f"process {note.pid} serves the store already at {where}; use that one or stop it"
             raise StoreBusy(msg)
         if note is not None:
             typer.echo(f"store: http://{note.host}:{note.port} (users driftline: read and write, reader: read only)")

@@ -5,6 +5,7 @@ Every complaint reads ``file:line: `key` rule; got value; remedy``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,8 @@ from driftline.contract.model import Contract
 from driftline.errors import ContractError
 
 PACKAGED_EXAMPLE = "nyc_green_taxi.yaml"
+_OWN_KEY = re.compile(r"`(?P<key>[^`]+)` (?P<rule>(?:is|must|needs|reads) .*)", re.DOTALL)
+_REMEDY_FOR_UNKNOWN = "remove it or correct its spelling (`driftline config schema` lists the keys)"
 _Key = tuple[str | int, ...]
 
 
@@ -85,8 +88,8 @@ def parse_contract(text: str, origin: str) -> Contract:
     if not isinstance(values, dict) or root is None:
         msg = f"{origin}:1: a monitor file is a mapping of keys; got {type(values).__name__}; start with `model: NAME`"
         raise ContractError(msg)
-    lines = dict(_lines(root, ()))
-    _refuse_duplicate_keys(root, origin)
+    lines = dict(_lines(root, (), set()))
+    _refuse_duplicate_keys(root, origin, set())
     try:
         return Contract.model_validate(values)
     except ValidationError as error:
@@ -94,20 +97,27 @@ def parse_contract(text: str, origin: str) -> Contract:
         raise ContractError("\n".join(complaints)) from error
 
 
-def _lines(node: yaml.Node, key: _Key) -> list[tuple[_Key, int]]:
+def _lines(node: yaml.Node, key: _Key, visited: set[int]) -> list[tuple[_Key, int]]:
+    """Return the lines of all keys; what an alias repeats is found where it stands first."""
     found: list[tuple[_Key, int]] = [(key, node.start_mark.line + 1)]
+    if id(node) in visited:
+        return found
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             child = (*key, str(name.value))
-            found += _lines(value, child)
+            found += _lines(value, child, visited)
             found.append((child, name.start_mark.line + 1))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            found += _lines(value, (*key, index))
+            found += _lines(value, (*key, index), visited)
     return found
 
 
-def _refuse_duplicate_keys(node: yaml.Node, origin: str) -> None:
+def _refuse_duplicate_keys(node: yaml.Node, origin: str, visited: set[int]) -> None:
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for name, value in node.value:
@@ -116,29 +126,33 @@ def _refuse_duplicate_keys(node: yaml.Node, origin: str) -> None:
                 msg = f"{origin}:{line}: `{name.value}` stands twice; YAML would drop the first; keep one"
                 raise ContractError(msg)
             seen.add(str(name.value))
-            _refuse_duplicate_keys(value, origin)
+            _refuse_duplicate_keys(value, origin, visited)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_duplicate_keys(value, origin)
+            _refuse_duplicate_keys(value, origin, visited)
 
 
 def _complaint(detail: ErrorDetails, lines: dict[_Key, int], origin: str) -> str:
+    kind, rule = detail["type"], detail["msg"].removeprefix("Value error, ")
     location: _Key = tuple(detail["loc"])
-    known = location
-    while known and known not in lines:
-        known = known[:-1]
-    line = lines.get(known, 1)
-    key = ".".join(str(part) for part in location) or "(whole file)"
-    kind, text = detail["type"], detail["msg"].removeprefix("Value error, ")
+    own = _OWN_KEY.match(rule)
+    if own:  # a rule over several keys names the one to look at, from the root or from where it stands
+        named = tuple(int(part) if part.isdigit() else part for part in own["key"].split("."))
+        location = named if named[: len(location)] == location else (*location, *named)
+        rule = own["rule"]
+    where = f"{origin}:{_line_of(location, lines)}: `{'.'.join(map(str, location)) or '(whole file)'}`"
     if kind == "missing":
-        return f"{origin}:{line}: `{key}` is required; add it"
+        return f"{where} is required; add it"
     if kind == "extra_forbidden":
-        return f"{origin}:{line}: `{key}` is not a key of the contract; got {_shown(detail['input'])}; {_known_keys()}"
-    return f"{origin}:{line}: `{key}` {text[:1].lower() + text[1:]}; got {_shown(detail['input'])}"
+        return f"{where} is not a key of the contract; got {_shown(detail['input'])}; {_REMEDY_FOR_UNKNOWN}"
+    rule = rule[:1].lower() + rule[1:]
+    return f"{where} {rule}" if own or "; got " in rule else f"{where} {rule}; got {_shown(detail['input'])}"
 
 
-def _known_keys() -> str:
-    return "remove it or correct its spelling (`driftline config schema` lists the keys)"
+def _line_of(location: _Key, lines: dict[_Key, int]) -> int:
+    while location and location not in lines:
+        location = location[:-1]
+    return lines.get(location, 1)
 
 
 def _shown(value: Any) -> str:

@@ -12,6 +12,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
@@ -38,11 +39,14 @@ RESERVED_COLUMNS = frozenset(
     {"id", "event_time", "append_time", "id_hash", "source_id", "p", "o", "ver", "prediction", "label", "model_version"}
 )
 
+_ENVELOPE_NAMES = frozenset({"model_version", "latency_ms", "status", "prediction", "label", "label_time"})
+
 
 def _as_duration(value: Any) -> Any:
-    if isinstance(value, str):
-        return timedelta(0) if value in {"0", "0s"} else parse_granularity(value)
-    return value
+    if isinstance(value, timedelta):
+        return value
+    text = str(value)
+    return timedelta(0) if text in {"0", "0s"} else parse_granularity(text)
 
 
 def _duration_text(value: timedelta) -> str:
@@ -75,6 +79,24 @@ def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = "must be a time zone of the IANA database, such as America/New_York"
+        raise ValueError(msg) from error
+    return value
+
+
+def _not_before_1970(value: datetime) -> datetime:
+    if value < datetime(1970, 1, 1, tzinfo=UTC):
+        msg = "must be 1970-01-01 or later; windows and watermarks count from there"
+        raise ValueError(msg)
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+JsonName = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, _matching(_NAME, "lower-case letters, digits and underscores, starting with a letter")]
 TopicName = Annotated[str, _matching(_TOPIC, "letters, digits, dot, underscore and hyphen, at most 200")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -106,7 +128,7 @@ class Range(_Part):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low is not None and self.high is not None and self.low > self.high:
-            msg = f"must have its low end first; got [{self.low:g}, {self.high:g}]"
+            msg = f"must have its low end first; got [{self.low:g}, {self.high:g}]; swap them"
             raise ValueError(msg)
         return self
 
@@ -129,16 +151,25 @@ class Topics(_Part):
 class Fields(_Part):
     """Where the envelope's values stand in an event; ``features: "."`` means beside the envelope."""
 
-    id: str = "id"
-    event_time: str = "event_time"
-    features: str = "features"
+    id: JsonName = "id"
+    event_time: JsonName = "event_time"
+    features: JsonName = "features"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = {"id": self.id, "event_time": self.event_time, "features": self.features}
+        for key, name in names.items():
+            if name in _ENVELOPE_NAMES or list(names.values()).count(name) > 1:
+                msg = f"`fields.{key}` must be a name of its own in the event; got {name}; rename it in the producer"
+                raise ValueError(msg)
+        return self
 
 
 class EventTime(_Part):
     """Rules of event time: the zone people think in, and the oldest moment accepted."""
 
-    timezone: str = "UTC"
-    floor: Moment = datetime(2000, 1, 1, tzinfo=UTC)
+    timezone: TimeZone = "UTC"
+    floor: Annotated[Moment, AfterValidator(_not_before_1970)] = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Versions(_Part):
@@ -146,6 +177,14 @@ class Versions(_Part):
 
     champion: str = "champion"
     challengers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for index, name in enumerate(self.challengers):
+            if name in (self.champion, *self.challengers[:index]):
+                msg = f"`versions.challengers.{index}` must be a version not named before; got {name}; remove it"
+                raise ValueError(msg)
+        return self
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -164,6 +203,7 @@ class Column(_Part):
     max_missing_share: Share | None = None
     max_out_of_range_share: Share | None = None
     max_unseen_share: Share | None = None
+    drift_threshold: Annotated[float, Field(gt=0)] | None = None
     known_at: Literal["prediction", "label"] = "prediction"
     pii: Literal["drop", "hash"] | None = None
     importance: Annotated[float, Field(ge=0)] | None = None
@@ -173,6 +213,10 @@ class Column(_Part):
     @classmethod
     def _values_as_text(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("values"), list):
+            for index, item in enumerate(value["values"]):
+                if isinstance(item, bool) or not isinstance(item, str | int):
+                    msg = f"`values.{index}` must be text or a whole number; got {item!r}; put it in quotes"
+                    raise ValueError(msg)
             return {**value, "values": tuple(str(item) for item in value["values"])}
         return value
 
@@ -229,11 +273,12 @@ class WindowRule(_Part):
         sizes |= {f"quality.{index}": size for index, size in enumerate(self.quality)}
         for name, size in {"stream": self.stream, **sizes}.items():
             if size <= timedelta(0):
-                msg = f"`windows.{name}` must be longer than zero"
+                msg = f"`windows.{name}` must be longer than zero; got 0s; use 1h, or another duration"
                 raise ValueError(msg)
             if size % self.stream:
-                wanted, got = granularity(self.stream), granularity(size)
-                msg = f"`windows.{name}` must be a multiple of `windows.stream` ({wanted}); got {got}"
+                wanted, got, below = granularity(self.stream), granularity(size), size // self.stream * self.stream
+                near = " or ".join(granularity(fit) for fit in (below, below + self.stream) if fit)
+                msg = f"`windows.{name}` must be a multiple of `windows.stream` ({wanted}); got {got}; use {near}"
                 raise ValueError(msg)
         return self
 
@@ -303,6 +348,9 @@ class CheckRule(_Part):
     def _bounded(self) -> Self:
         if self.min is None and self.max is None:
             msg = "needs `min`, `max` or both"
+            raise ValueError(msg)
+        if self.min is not None and self.max is not None and self.min > self.max:
+            msg = f"`min` must not exceed `max`; got {self.min:g} and {self.max:g}; swap them"
             raise ValueError(msg)
         return self
 
@@ -375,8 +423,9 @@ class Contract(_Part):
     @model_validator(mode="before")
     @classmethod
     def _default_topics(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "topics" not in value and isinstance(value.get("model"), str):
-            name = value["model"]
+        if isinstance(value, dict) and "topics" not in value:
+            # A missing or unusable name is complained about once, as the model's.
+            name = value["model"] if _NAME.match(str(value.get("model"))) else "model"
             topics = {"inputs": f"{name}.inputs", "predictions": f"{name}.predictions", "labels": f"{name}.labels"}
             return {**value, "topics": topics}
         return value
@@ -385,15 +434,24 @@ class Contract(_Part):
     def _column_names(self) -> Self:
         for name in self.columns:
             if not _COLUMN.match(name):
-                msg = (
-                    f"`columns.{name}`: a column's name is letters, digits and underscores; use `field` for the event's"
-                )
+                rule = "must be letters, digits and underscores, not starting with a digit"
+                msg = f"`columns.{name}` {rule}; rename it and put the event's name in `field`"
                 raise ValueError(msg)
             if name.lower() in RESERVED_COLUMNS:
-                msg = (
-                    f"`columns.{name}`: {name} is driftline's own column; rename it and put the event's name in `field`"
-                )
+                msg = f"`columns.{name}` is driftline's own column; rename it and put the event's name in `field`"
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _one_column_per_field(self) -> Self:
+        beside = self.fields.features == "."
+        taken = {self.fields.id: "fields.id", self.fields.event_time: "fields.event_time"} if beside else {}
+        for name, column in self.columns.items():
+            field = column.field or name
+            if field in taken:
+                msg = f"`columns.{name}` reads the event's {field}, as `{taken[field]}` does; remove one of the two"
+                raise ValueError(msg)
+            taken[field] = f"columns.{name}"
         return self
 
     @model_validator(mode="after")
@@ -401,7 +459,8 @@ class Contract(_Part):
         known = {*self.columns, "", "prediction", "label"}
         for index, check in enumerate(self.checks):
             if check.column not in known:
-                msg = f"`checks.{index}.column` must be one of the contract's columns; got {check.column}"
+                near = f"use one of {', '.join(self.columns)}, prediction, label"
+                msg = f"`checks.{index}.column` must be one of the contract's columns; got {check.column}; {near}"
                 raise ValueError(msg)
         return self
 

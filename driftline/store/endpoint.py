@@ -51,7 +51,11 @@ class Endpoint:
         self.port: int = self._socket.getsockname()[1]
         self._engine = Engine(path)
         config = uvicorn.Config(
-            _application(self._engine, tokens), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+            _application(self._engine, tokens),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -111,7 +115,9 @@ async def _answer(request: Request, engine: Engine, tokens: Tokens, query_id: st
     }
     if wanted.is_handshake:
         body = handshake("driftline", engine.version, engine.timezone)
-        return Response(body, headers={**headers, "X-ClickHouse-Format": "Native"}, media_type="application/octet-stream")
+        return Response(
+            body, headers={**headers, "X-ClickHouse-Format": "Native"}, media_type="application/octet-stream"
+        )
     answer = await run_in_threadpool(engine.run, wanted, read_only=user == READER)
     headers["X-ClickHouse-Summary"] = json.dumps(answer.summary)
     if answer.output_format:

@@ -98,4 +98,5 @@ def is_alive(pid: int) -> bool:
 def not_writable(folder: Path, error: OSError) -> StoreNotWritable:
     """Return the error for a folder that the operating system refuses to write."""
     reason = (error.strerror or str(error)).lower()
-    return StoreNotWritable(f"folder {folder} cannot be written: {reason}; free space, mend its permissions or use another --home")
+    remedy = "free space, mend its permissions or use another --home"
+    return StoreNotWritable(f"folder {folder} cannot be written: {reason}; {remedy}")

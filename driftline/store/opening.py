@@ -124,8 +124,8 @@ def _embedded(address: Address, release: Callable[[], None]) -> Store:
         if "filesystem error" not in str(error) and "EmbeddedServer" not in str(error):
             raise
         msg = (
-            f"store {address} cannot be opened: its files are held by a process with another --home, damaged or on a full "
-            "disk; use that --home, free space or use another folder"
+            f"store {address} cannot be opened: its files are held by a process with another --home, damaged or on a "
+            "full disk; use that --home, free space or use another folder"
         )
         raise StoreNotWritable(msg) from error
 
@@ -177,7 +177,8 @@ def _migrated(store: Store) -> Store:
 def _busy(home: Path) -> StoreBusy:
     note = read_note(home)
     who = f"process {note.pid}" if note and is_alive(note.pid) else "another process"
-    return StoreBusy(f"{who} holds the store in {home} and does not serve it; wait until it ends, stop it or use another --home")
+    remedy = "wait until it ends, stop it or use another --home"
+    return StoreBusy(f"{who} holds the store in {home} and does not serve it; {remedy}")
 
 
 def _unusable(url: str) -> UsageError:

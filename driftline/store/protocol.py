@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
 
-from lz4 import frame as lz4_frame
+from lz4 import frame as lz4_frame  # type: ignore[import-untyped]
 
 # URL parameters that the protocol itself consumes; every other one is a setting of the engine.
 _OWN = frozenset(
@@ -104,15 +104,14 @@ def handshake(name: str, version: str, timezone: str) -> bytes:
     The revision reported is 0: chDB writes Native blocks of revision 0, and clickhouse-go decodes all
     later blocks as the revision reported here.
     """
-    text, number = (lambda value: _string(value)), struct.pack("<I", 0)
     columns = (
-        ("displayName()", "String", text(name)),
-        ("version()", "String", text(version)),
-        ("revision()", "UInt32", number),
-        ("timezone()", "String", text(timezone)),
+        ("displayName()", "String", _string(name)),
+        ("version()", "String", _string(version)),
+        ("revision()", "UInt32", struct.pack("<I", 0)),
+        ("timezone()", "String", _string(timezone)),
     )
     block_info = b"\x01\x00\x02" + struct.pack("<i", -1) + b"\x00"
-    cells = b"".join(text(column) + text(kind) + b"\x00" + cell for column, kind, cell in columns)
+    cells = b"".join(_string(column) + _string(kind) + b"\x00" + cell for column, kind, cell in columns)
     return block_info + _varint(len(columns)) + _varint(1) + cells
 
 
@@ -142,8 +141,8 @@ def _refuse_unsupported(url: Mapping[str, str]) -> None:
         if name in _UNSUPPORTED:
             raise Refused(48, f"Code: 48. DB::Exception: driftline's endpoint has no {name}. (NOT_IMPLEMENTED)")
     if url.get("compress") == "1" or url.get("decompress") == "1":
-        msg = "Code: 48. DB::Exception: driftline's endpoint has no block compression; use gzip or none. (NOT_IMPLEMENTED)"
-        raise Refused(48, msg)
+        text = "driftline's endpoint has no block compression; use gzip or none"
+        raise Refused(48, f"Code: 48. DB::Exception: {text}. (NOT_IMPLEMENTED)")
 
 
 def _form_fields(content_type: str, body: bytes) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 from driftline.store.protocol import Refused, Statement
 
@@ -42,11 +43,11 @@ def refuse_unless_reading(statement: Statement, reaching_out: frozenset[str]) ->
         Refused: it may not, or cannot be judged.
     """
     if statement.data is not None:
-        raise _refusal("an INSERT")
+        _refuse("an INSERT")
     if statement.database.lower() in _SCHEMAS:
-        raise _refusal(f"the database {statement.database}")
+        _refuse(f"the database {statement.database}")
     for name in _SETTINGS & {key.lower() for key in statement.settings or {}}:
-        raise _refusal(f"the setting {name}")
+        _refuse(f"the setting {name}")
     _refuse_tokens(_tokens(statement.sql), reaching_out - _TABLE_FUNCTIONS)
 
 
@@ -60,17 +61,17 @@ def _refuse_tokens(tokens: list[str], reaching_out: frozenset[str]) -> None:
     while words and words[-1] == ";":
         words.pop()
     if not words or words[0] not in _FIRST:
-        raise _refusal(f"a statement that starts with {words[0].upper() if words else 'nothing'}")
+        _refuse(f"a statement that starts with {words[0].upper() if words else 'nothing'}")
     for index, word in enumerate(words):
         following = words[index + 1] if index + 1 < len(words) else ""
         if word == ";":
-            raise _refusal("several statements in one")
+            _refuse("several statements in one")
         if word in _NEVER:
-            raise _refusal(word.upper())
+            _refuse(word.upper())
         if following == "(" and word in reaching_out:
-            raise _refusal(f"the function {word}")
+            _refuse(f"the function {word}")
         if word in _SCHEMAS and following == "." and not _SYSTEM_TABLES.issuperset(words[index + 2 : index + 3]):
-            raise _refusal(f"the table {word}.{words[index + 2]}")
+            _refuse(f"the table {word}.{words[index + 2]}")
 
 
 def _tokens(sql: str) -> list[str]:
@@ -78,12 +79,12 @@ def _tokens(sql: str) -> list[str]:
     while position < len(sql):
         match = _TOKEN.match(sql, position)
         if match is None:
-            raise _refusal(f"the character {sql[position]!r} at {position + 1}")
+            _refuse(f"the character {sql[position]!r} at {position + 1}")
         if match.lastgroup != "space":
             tokens.append(match[0])
         position = match.end()
     return tokens
 
 
-def _refusal(what: str) -> Refused:
-    return Refused(497, f"Code: 497. DB::Exception: the user reader may not use {what}. (ACCESS_DENIED)")
+def _refuse(what: str) -> NoReturn:
+    raise Refused(497, f"Code: 497. DB::Exception: the user reader may not use {what}. (ACCESS_DENIED)")

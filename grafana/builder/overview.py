@@ -116,7 +116,7 @@ def _now() -> list[Json]:
             "percentunit",
             table_query("A", queries.COVERAGE_NOW),
             [step(FAIL), step(WARN, 0.3), step(PASS, 0.6)],
-            decimals=1,
+            decimals=2,
         ),
         state_timeline(
             7,
@@ -205,7 +205,7 @@ def _drift_and_quality() -> list[Json]:
             14,
             Words(
                 "Drift score by column",
-                "Distance between the window and the reference. Dashed: the threshold of each method.",
+                "Distance to the reference, of the ten columns nearest to their threshold. Dashed: the thresholds.",
                 "no drift run in this range: driftline jobs run --due",
             ),
             Place(0, 29, 12, 13),
@@ -270,7 +270,7 @@ def _operations() -> list[Json]:
                 "Records that could not be read, by reason; over all time, since they have no event time.",
                 "no dead letters",
             ),
-            Place(0, 51, 8, 10),
+            Place(0, 51, 9, 10),
             table_query("A", queries.DEAD_LETTERS),
             [
                 by_name("last", unit="dateTimeAsIso"),
@@ -284,12 +284,11 @@ def _operations() -> list[Json]:
                 "Newest run of the last eight windows of every job.",
                 "no job has run in this range: driftline jobs run --due",
             ),
-            Place(8, 51, 16, 10),
+            Place(9, 51, 15, 10),
             table_query("A", queries.JOBS),
             [
                 status_cells("status"),
                 by_name("window", unit="dateTimeAsIso"),
-                by_name("finished", unit="dateTimeAsIso"),
                 by_name("coverage", unit="percentunit", decimals=1),
                 by_name("seconds", unit="s", decimals=2),
                 by_name("rows", unit="short"),

@@ -123,7 +123,7 @@ def state_timeline(panel_id: int, words: Words, place: Place, targets: Sequence[
     }
     options = {
         "mergeValues": True, "showValue": "auto", "alignValue": "center", "rowHeight": 0.8,
-        "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom"},
+        "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},
     }  # fmt: skip
     return _panel(panel_id, "state-timeline", words, place, "none", targets, defaults, (), options)

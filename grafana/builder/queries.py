@@ -56,7 +56,7 @@ SELECT DISTINCT granularity FROM metrics WHERE {MODEL} AND {QUALITY_METRIC}
 ORDER BY granularity NOT LIKE '%d', granularity
 """
 
-_TRAFFIC_METRICS = "metric IN ('row_count', 'prediction_count', 'label_count') OR metric LIKE '%\\_late\\_count'"
+_TRAFFIC_METRICS = "metric IN ('row_count', 'prediction_count', 'label_event_count') OR metric LIKE '%late\\_count'"
 # Which checks speak for which layer. Data is judged as it arrives; a day's figures repeat what its hours said.
 _LAYERS = {
     "traffic": f"source = 'stream' AND ({_TRAFFIC_METRICS})",
@@ -125,12 +125,12 @@ WHERE {MODEL} AND {VERSION} AND {SLICE} AND {GRANULARITY} AND {IN_RANGE} AND {QU
 
 EVENTS = f"""
 SELECT window_start AS time,
-    multiIf(metric = 'row_count', 'inputs', metric = 'label_count', 'labels',
+    multiIf(metric = 'row_count', 'inputs', metric = 'label_event_count', 'labels',
         concat('predictions ', model_version)) AS series,
     sum(value) AS Value
 FROM metrics
 WHERE {MODEL} AND {VERSION_OR_NONE} AND {IN_RANGE} AND source = 'stream' AND column = ''
-    AND metric IN ('row_count', 'prediction_count', 'label_count')
+    AND metric IN ('row_count', 'prediction_count', 'label_event_count')
 GROUP BY time, series ORDER BY time, series
 """
 
@@ -179,6 +179,10 @@ SELECT window_start AS time, if(model_version = '', column, concat(column, ' ', 
     max(value) AS Value
 FROM metrics
 WHERE {MODEL} AND {VERSION_OR_NONE} AND {SLICE} AND {IN_RANGE} AND metric = 'drift_score'
+    AND (column, model_version) IN (
+        SELECT column, model_version FROM metrics
+        WHERE {MODEL} AND {VERSION_OR_NONE} AND {SLICE} AND {IN_RANGE} AND metric = 'drift_score'
+        GROUP BY column, model_version ORDER BY max(value / threshold) DESC, column, model_version LIMIT 10)
 GROUP BY time, series ORDER BY time, series
 """
 
@@ -210,15 +214,15 @@ GROUP BY time, series ORDER BY time, series
 
 # A dead letter has no event time, only the moment it was appended: any range of event time would hide it.
 DEAD_LETTERS = f"""
-SELECT reason, topic, count() AS letters, max(append_time) AS last
+SELECT reason, count() AS letters, topic, max(append_time) AS last
 FROM dead_letters FINAL
 WHERE {MODEL} AND status = 'new'
 GROUP BY reason, topic ORDER BY letters DESC, reason LIMIT 50
 """
 
 JOBS = f"""
-SELECT job, window_start AS window, granularity, model_version AS version, toString(status) AS status,
-    n_rows AS rows, coverage, revision, if(is_final, 'final', 'provisional') AS labels, seconds, as_of AS finished
+SELECT job, granularity AS per, window_start AS window, model_version AS version, toString(status) AS status,
+    n_rows AS rows, coverage, revision, if(is_final, 'final', 'provisional') AS labels, seconds
 FROM latest_runs
 WHERE {MODEL} AND {VERSION_OR_NONE} AND {SLICE} AND {IN_RANGE}
 ORDER BY window_start DESC, job, version LIMIT 8 BY job, granularity, version LIMIT 100

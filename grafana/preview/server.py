@@ -45,6 +45,7 @@ def serve(app: Starlette, port: int) -> PreviewServer:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((_HOST, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         msg = f"port {port} of {_HOST} cannot be bound: {error.strerror}; choose another with --port"

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftline.contract import Contract
+from batch.reference_building import build_reference
+from batch.worker import Workers
+from driftline.contract import Contract, parse_contract
+from driftline.store import Store
 from tests.batch.conftest import VERSIONS, Monitored, day, trips
 from tests.batch.test_scores import report
 
@@ -117,6 +120,16 @@ def test_a_column_with_too_few_values_is_insufficient_beside_scored_ones(monitor
     verdicts = monitored.verdicts("drift")
     assert verdicts[("batch", "1d", day(0), "", "fare")] == "insufficient"
     assert verdicts[("batch", "1d", day(0), "", "zone")] == "pass"
+
+
+def test_a_contract_of_texts_alone_has_drift_of_predictions_only(store: Store, workers: Workers) -> None:
+    contract = parse_contract("model: m_texts\ncolumns: {note: {type: text}}\nversions: {champion: champion}", "test")
+    frame = trips(100, 19, days=1).assign(note="some words")
+    monitored = Monitored(store, contract, workers)
+    build_reference(store, contract, frame, VERSIONS, "test", workers)
+    monitored.add(frame)
+    monitored.log.complete()
+    assert {(key.model_version, key.job) for key in monitored.run("drift").keys} == {(v, "drift") for v in VERSIONS}
 
 
 def test_drift_is_shown_as_a_warning_until_the_contract_says_otherwise(monitored: Monitored) -> None:

@@ -22,7 +22,16 @@ from tests.store_process import holding
 
 MOMENT = datetime(2023, 2, 1, 6, 30, 0, 123_000, tzinfo=UTC)
 BIG = 2**64 - 2
-HOSTILE = ["'; DROP TABLE annotations; --", "a\\'b", "tab\tnew\nline\r", "{x:String}", "ünï☃\U0001f600", "\\N", "%s", '"`']
+HOSTILE = [
+    "'; DROP TABLE annotations; --",
+    "a\\'b",
+    "tab\tnew\nline\r",
+    "{x:String}",
+    "ünï☃\U0001f600",
+    "\\N",
+    "%s",
+    '"`',
+]
 
 
 @pytest.fixture(scope="module", params=["chdb", "endpoint", "server"])
@@ -56,8 +65,9 @@ def _server() -> Iterator[Store]:
 @pytest.fixture
 def table(store: Store) -> Iterator[str]:
     store.execute(
-        "CREATE TABLE kinds (id UInt32, category LowCardinality(Nullable(String)), shares Map(LowCardinality(String), Float64),"
-        " run UUID, at DateTime64(3, 'UTC'), fine DateTime64(6, 'UTC'), maybe Nullable(DateTime64(3, 'UTC')), flag Bool,"
+        "CREATE TABLE kinds (id UInt32, category LowCardinality(Nullable(String)),"
+        " shares Map(LowCardinality(String), Float64), run UUID, at DateTime64(3, 'UTC'),"
+        " fine DateTime64(6, 'UTC'), maybe Nullable(DateTime64(3, 'UTC')), flag Bool,"
         " state Enum8('new' = 0, 'done' = 1), hash UInt64, x Nullable(Float64), tags Array(String), blob String,"
         " small Nullable(Float32), p UInt16, version UInt64 DEFAULT 0) ENGINE = ReplacingMergeTree(version) ORDER BY id"
     )
@@ -67,7 +77,8 @@ def table(store: Store) -> Iterator[str]:
 
 def _row(number: int) -> dict[str, object]:
     return {
-        "id": number, "category": None if number % 2 else "a", "shares": {"a": 0.25, "b": 0.75}, "run": UUID(int=number),
+        "id": number, "category": None if number % 2 else "a", "shares": {"a": 0.25, "b": 0.75},
+        "run": UUID(int=number),
         "at": MOMENT, "fine": MOMENT + timedelta(microseconds=7), "maybe": None if number % 2 else MOMENT,
         "flag": number % 2 == 0, "state": "done" if number % 2 else "new", "hash": BIG - number,
         "x": None if number % 2 else 0.1, "tags": HOSTILE, "blob": HOSTILE[number], "small": 0.5, "p": 65_535,

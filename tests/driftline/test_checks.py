@@ -78,7 +78,8 @@ def test_a_batch_check_applies_to_the_windows_of_the_job_that_has_its_metric() -
     found = rules(
         "columns: {a: {type: number}}\nwindows: {data: 2d, drift: 3d, quality: [1h, 1d]}\n"
         "checks: [{metric: mae, max: 5, source: batch}, {metric: row_count, min: 9, source: batch},"
-        " {metric: drift_score, max: 1, source: batch, column: a}, {metric: r2, min: 0, source: batch, granularity: 1d}]"
+        " {metric: drift_score, max: 1, source: batch, column: a},"
+        " {metric: r2, min: 0, source: batch, granularity: 1d}]"
     )
     assert {key[2] for key in keys(found, "mae")} == {"1h", "1d"}
     assert {key[2] for key in keys(found, "row_count")} == {"2d"}
@@ -94,9 +95,14 @@ def test_two_checks_of_one_metric_keep_both_bounds() -> None:
     assert [(rule.check, rule.upper) for rule in found if rule.metric == "mean"] == [("mean", 1.0), ("mean_2", 9.0)]
 
 
-def test_the_error_ratio_is_bounded_per_quality_window() -> None:
+def test_the_error_ratio_is_bounded_in_the_largest_quality_window_only() -> None:
     found = rules("columns: {a: {type: number}}\nquality: {max_error_ratio: 1.3, min_labels: 40}")
     assert [(rule.granularity, rule.upper, rule.min_rows) for rule in found if rule.metric == "error_ratio"] == [
-        ("1h", 1.3, 40),
-        ("1d", 1.3, 40),
+        ("1d", 1.3, 40)
     ]
+
+
+def test_a_column_s_own_drift_threshold_goes_before_its_type_s() -> None:
+    found = rules("columns: {a: {type: number, drift_threshold: 0.4}, b: {type: number}}")
+    bounds = {rule.column: rule.upper for rule in found if rule.metric == "drift_score"}
+    assert (bounds["a"], bounds["b"]) == (0.4, 0.1)

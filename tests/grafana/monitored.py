@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from driftline.store import Store
+from driftline.store import Address, Store
+from driftline.store.migrations import migrate
 
 MODEL = "taxi"
 CHAMPION = "gbm-1"
@@ -36,6 +39,19 @@ _SOURCE = "s1"
 def newest_midnight() -> datetime:
     """Return the last UTC midnight: where "aligned to now" data ends in these tests."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@contextmanager
+def opened_store(folder: Path, *, filled: bool) -> Iterator[Store]:
+    """Yield a migrated store in ``folder``. A process has one embedded store at a time: close before the next."""
+    store = Store(Address(path=str(folder)))
+    try:
+        migrate(store)
+        if filled:
+            fill(store, newest_midnight())
+        yield store
+    finally:
+        store.close()
 
 
 def fill(store: Store, end: datetime) -> None:
@@ -80,7 +96,8 @@ def _segment(topic: str, end: datetime) -> dict[str, Any]:
     return {
         "model": MODEL, "topic": topic, "source_id": _SOURCE, "p": 0, "lo": 0, "seg_version": 1, "hi": 1000,
         "contract_id": _CONTRACT, "n_records": 1000, "n_ok": 1000, "n_duplicate": 0, "n_dead": 0, "n_marker": 0,
-        "n_control": 0, "watermark": end, "complete_to": end, "producers": "{}", "writer": "test", "algorithm_version": "1",
+        "n_control": 0, "watermark": end, "complete_to": end, "producers": "{}", "writer": "test",
+        "algorithm_version": "1",
     }  # fmt: skip
 
 

@@ -137,6 +137,18 @@ def test_a_label_arrives_at_drop_off_but_not_before_pick_up_and_after_its_delay(
     assert times == sorted(times)
 
 
+def test_a_label_of_a_trip_that_ended_before_it_began_waits_for_its_pick_up(
+    service: Service, tmp_path: Path, week: Path
+) -> None:
+    raw = pd.read_parquet(week).head(1)
+    raw["lpep_dropoff_datetime"] = raw["lpep_pickup_datetime"] - timedelta(minutes=5)
+    path = tmp_path / "backwards.parquet"
+    raw.to_parquet(path)
+    service.run(ReplayPlan((path,)))
+    (trip,), (label,) = service.events("trips"), service.events("labels")
+    assert (label["label"], label["label_time"]) == (-5.0, trip["event_time"])
+
+
 def test_markers_keep_their_promise_and_stand_at_each_boundary_crossed(service: Service, week: Path) -> None:
     service.run(ReplayPlan((week,)))
     for topic, field in (("trips", "event_time"), ("predictions", "event_time"), ("labels", "label_time")):

@@ -7,10 +7,12 @@ import { layOut, refreshPanels } from "./grid.js";
 import { drawStatus } from "./status.js";
 
 const REFRESH_MS = 5000;
+// New models, versions and columns are rare, and listing them costs as much as drawing six panels.
+const VARIABLES_EVERY = 12;
 const ALIGNED_MS = 14 * 86400e3;
 const byId = (id) => document.getElementById(id);
 
-const state = { dashboard: null, chosen: {}, range: null, model: null, running: false, again: false, timer: 0 };
+const state = { dashboard: null, chosen: {}, range: null, model: null, running: false, again: false, timer: 0, variables: null, age: 0 };
 
 function readAddress() {
   for (const [key, value] of new URLSearchParams(location.search)) {
@@ -47,8 +49,12 @@ function notice(range, extent) {
 }
 
 async function refresh() {
-  const range0 = { from: 0, to: Date.now() };
-  const variables = await loadVariables(state.dashboard.uid, state.chosen, range0);
+  if (!state.variables || !state.chosen.model?.length || state.age >= VARIABLES_EVERY) {
+    state.variables = await loadVariables(state.dashboard.uid, state.chosen, { from: 0, to: Date.now() });
+    state.age = 0;
+  }
+  state.age += 1;
+  const { variables } = state;
   state.chosen = Object.fromEntries(variables.map((variable) => [variable.name, variable.current]));
   const model = state.chosen.model?.[0] || "";
   const [extent, status] = await Promise.all([loadExtent(model), loadStatus(model)]);
@@ -83,6 +89,7 @@ async function refreshNow() {
 
 function choose(name, values) {
   state.chosen[name] = values;
+  state.variables = null;
   writeAddress();
   refreshNow();
 }

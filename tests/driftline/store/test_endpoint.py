@@ -36,10 +36,16 @@ class Client:
 
     def send(self, body: bytes | str, *, user: str = "driftline", path: str = "/", **headers: str) -> tuple[int, str]:
         token = {"driftline": self.note.token, "reader": self.note.reader_token}.get(user, "")
-        sent = {"X-ClickHouse-User": user, "X-ClickHouse-Key": token, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        sent = {
+            "X-ClickHouse-User": user,
+            "X-ClickHouse-Key": token,
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }
         return self.raw("POST", path, body, sent)
 
-    def raw(self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None) -> tuple[int, str]:
+    def raw(
+        self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
         connection = HTTPConnection(self.note.host, self.note.port, timeout=20)
         try:
             connection.request(method, path, body.encode() if isinstance(body, str) else body, headers or {})
@@ -98,7 +104,9 @@ def test_curl_inserts_lines_from_the_body(http: Client) -> None:
 
 
 def test_parameters_and_settings_come_in_the_url(http: Client) -> None:
-    path = "/?" + urlencode({"param_x": "o'x", "max_block_size": "9", "query": "SELECT {x:String}, getSetting('max_block_size')"})
+    path = "/?" + urlencode(
+        {"param_x": "o'x", "max_block_size": "9", "query": "SELECT {x:String}, getSetting('max_block_size')"}
+    )
     assert http.send("", path=path) == (200, "o\\'x\t9\n")
 
 
@@ -126,8 +134,16 @@ def test_a_bad_request_is_answered_as_the_clients_fault(
     assert http.send("SELECT 1") == (200, "1\n")
 
 
-@pytest.mark.parametrize("sent", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-                                  b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nSEL", b""])  # fmt: skip
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nSEL",
+    ],
+)
 def test_bytes_that_are_not_http_harm_nobody(http: Client, note: Note, sent: bytes) -> None:
     with socket.create_connection((note.host, note.port or 0), timeout=10) as connection:
         connection.sendall(sent)
@@ -218,7 +234,10 @@ def test_clickhouse_connect_reads_as_the_reader(note: Note) -> None:
         host=note.host, port=note.port, username="reader", password=note.reader_token, autogenerate_session_id=False
     )
     try:
-        assert client.query("SELECT number FROM numbers(3) WHERE number > {n:UInt8}", {"n": 0}).result_rows == [(1,), (2,)]
+        assert client.query("SELECT number FROM numbers(3) WHERE number > {n:UInt8}", {"n": 0}).result_rows == [
+            (1,),
+            (2,),
+        ]
     finally:
         client.close()
 

@@ -36,7 +36,9 @@ def count(home: Path) -> int:
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("cannot mount a small tmpfs: needs root")
     yield folder
@@ -149,10 +151,11 @@ def test_a_read_only_folder_is_refused_in_one_line(tiny_disk: Path) -> None:
 def test_a_full_disk_is_refused_in_one_line(tiny_disk: Path) -> None:
     home = tiny_disk / "home"
     home.mkdir()
-    with (tiny_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
-        while True:
-            filler.write(b"\0" * 4096)
-    run = subprocess.run([sys.executable, "-c", _COUNT, str(home)], capture_output=True, text=True, timeout=30, check=False)
+    with pytest.raises(OSError, match="No space left"):
+        (tiny_disk / "filler").write_bytes(b"\0" * 9_000_000)
+    run = subprocess.run(
+        [sys.executable, "-c", _COUNT, str(home)], capture_output=True, text=True, timeout=30, check=False
+    )
     assert run.returncode == 3
     assert run.stderr == (
         f"StoreNotWritable: folder {home}/store cannot be written: no space left on device; "
@@ -162,11 +165,10 @@ def test_a_full_disk_is_refused_in_one_line(tiny_disk: Path) -> None:
 
 def test_a_disk_that_fills_up_refuses_the_rows_and_keeps_the_store(tiny_disk: Path) -> None:
     with open_store(url(tiny_disk), tiny_disk) as store:
-        noise = os.urandom(1_500_000).hex()
         store.insert_rows("annotations", [{"model": "m", "title": "small"}])
+        rows = [{"model": "m", "title": "large", "text": os.urandom(6_000_000).hex()}]
         with pytest.raises(StoreNotWritable, match=r"cannot be written: .*free space or mend the folder's permissions"):
-            for number in range(20):
-                store.insert_rows("annotations", [{"model": "m", "title": str(number), "text": noise}])
+            store.insert_rows("annotations", rows)
         assert store.scalar("SELECT count() FROM annotations WHERE title = 'small'") == 1
 
 
@@ -174,16 +176,22 @@ def test_files_held_under_another_home_are_refused_without_a_stack_trace(tmp_pat
     with holding(tmp_path, serve=False):
         other = tmp_path / "other"
         run = subprocess.run(
-            [sys.executable, "-c", _COUNT, str(other), url(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-c", _COUNT, str(other), url(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     assert run.returncode == 3
     assert run.stderr.splitlines()[-1] == (
-        f"StoreNotWritable: store {url(tmp_path)} cannot be opened: its files are held by a process with another --home, "
-        "damaged or on a full disk; use that --home, free space or use another folder"
+        f"StoreNotWritable: store {url(tmp_path)} cannot be opened: its files are held by a process with another "
+        "--home, damaged or on a full disk; use that --home, free space or use another folder"
     )
 
 
-@pytest.mark.parametrize("wrong", ["", "chdb://relative", "chdb:", "sqlite:///x", "clickhouse://", "clickhouse://h:port/d"])
+@pytest.mark.parametrize(
+    "wrong", ["", "chdb://relative", "chdb:", "sqlite:///x", "clickhouse://", "clickhouse://h:port/d"]
+)
 def test_a_url_that_names_no_store_is_refused(wrong: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_url(wrong)

@@ -1,0 +1,1 @@
+"""Benchmarks: driftline beside its peers, in one run, with the same answers demanded of both."""

@@ -1,0 +1,59 @@
+"""Our side of a day: the jobs ``data``, ``drift`` and ``quality`` through the store and the worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from batch.jobs import run_due
+from batch.reference_building import build_reference
+from batch.worker import Workers
+from benchmarks.day import VERSION, Day, contract
+from benchmarks.measuring import Measured, stopwatch
+from driftline.clock import SystemClock
+from driftline.store import Store
+from driftline.store.opening import open_store
+from tests.batch.populated import PopulatedStore
+
+_KINDS = ("data", "drift", "quality")
+_SHARED = ("mae", "rmse", "mean_error")
+
+
+def jobs(day: Day) -> Measured:
+    """Judge the day twice: as the first window of a process, and again as ``jobs run --window`` does."""
+    with TemporaryDirectory() as folder, Workers() as workers:
+        workers.start()
+        store = open_store(f"chdb://{folder}/store", Path(folder))
+        try:
+            _fill(store, day, workers)
+            with stopwatch() as first:
+                summary = run_due(store, contract(), workers, SystemClock(), _KINDS)
+            assert summary.runs == 4, f"expected data, drift of features and of the prediction, and quality: {summary}"
+            with stopwatch(*workers.process_ids()) as again:
+                run_due(store, contract(), workers, SystemClock(), _KINDS, choose=lambda _one, _snapshot: True)
+            return again.measured(1, _figures(store), first_seconds=first.seconds, next_seconds=again.seconds)
+        finally:
+            store.close()
+
+
+def _fill(store: Store, day: Day, workers: Workers) -> None:
+    rows = pd.read_parquet(day.current)
+    log = PopulatedStore(store, contract())
+    log.add_inputs(rows)
+    log.add_predictions(rows, VERSION)
+    log.add_labels(rows)
+    log.complete()
+    reference = pd.read_parquet(day.reference)
+    scored = reference.rename(columns={"prediction": f"prediction.{VERSION}"})
+    build_reference(store, contract(), scored, (VERSION,), "benchmark", workers)
+
+
+def _figures(store: Store) -> dict[tuple[str, str], float]:
+    rows = store.query(
+        "SELECT metric, column, value FROM metrics WHERE source = 'batch' AND granularity = '1d' "
+        "AND (metric = 'drift_score' OR metric IN {shared:Array(String)})",
+        {"shared": list(_SHARED)},
+    )
+    return {(row["metric"], row["column"] if row["metric"] == "drift_score" else ""): row["value"] for row in rows}

@@ -1,0 +1,34 @@
+"""Watching: what the ladder wants runs, look after look."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from batch.jobs import RunSummary
+from batch.watch import watch
+from driftline.clock import ManualClock
+from tests.batch.conftest import FIRST_DAY, Monitored, day, trips
+
+
+def test_it_judges_what_closes_and_waits_for_labels(monitored: Monitored) -> None:
+    clock, looks = ManualClock(FIRST_DAY), iter(range(3))
+    frame = trips(300, 1, days=1)
+    monitored.add(frame, labels=False)
+    monitored.log.complete("inputs", "predictions", to=day(1))
+    seen: list[RunSummary] = []
+
+    def stopped(seconds: float) -> bool:
+        """Labels come during the first pause; the third pause is the last."""
+        if not seconds:
+            return False
+        clock.sleep(seconds)
+        look = next(looks)
+        if look == 0:
+            monitored.log.add_labels(frame)
+            monitored.log.complete("labels", to=day(1))
+        return look == 2
+
+    watch(monitored.store, monitored.contract, monitored.workers, clock, stopped, seen.append, timedelta(minutes=6))
+    jobs = [{key.job for key in summary.keys} for summary in seen]
+    assert jobs == [{"profile", "data"}, {"quality"}]
+    assert {run["is_final"] for run in monitored.runs("quality")} == {True}
