@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import structlog
+
 from batch.jobs import RunSummary, run_due
 from batch.triggers import Ladder
 from batch.worker import Workers
 from driftline.clock import Clock
 from driftline.contract.model import Contract
+from driftline.errors import StoreUnavailable
 from driftline.store import Store
+
+_log = structlog.get_logger(__name__)
 
 RECONCILE_EVERY = timedelta(seconds=60)
 
@@ -26,13 +31,18 @@ def watch(
 ) -> None:
     """Run what the ladder wants and look again ``every`` so often; ``report`` hears of all that ran.
 
-    ``stopped`` waits so many seconds, or less, and returns whether to end (``threading.Event.wait``).
+    A store that does not answer is tried again at the next look. ``stopped`` waits so many seconds, or less, and
+    returns whether to end (``threading.Event.wait``).
     """
     ladder = Ladder(clock)
     while not stopped(0.0):
-        summary = run_due(store, contract, workers, clock, choose=ladder.wants)
-        ladder.ran(summary.keys)
-        if summary.runs:
-            report(summary)
+        try:
+            summary = run_due(store, contract, workers, clock, choose=ladder.wants)
+        except StoreUnavailable as error:
+            _log.warning("jobs_postponed", reason=str(error))
+        else:
+            ladder.ran(summary.keys)
+            if summary.runs:
+                report(summary)
         if stopped(every.total_seconds()):
             return

@@ -82,7 +82,8 @@ class PlainConsumer:
         hours = [event[time_name] // _HOUR_MS * _HOUR_MS for event in events]
         versions = [event.get("model_version", "") for event in events]
         for window, part in frame.groupby([hours, versions]):
-            key, view = (stream, *cast("tuple[int, str]", window)), self._log(part).view()
+            hour, version = cast("tuple[int, str]", window)
+            key, view = (stream, int(hour), version), self._log(part).view()
             known = self._views.get(key)
             self._views[key] = known.merge(view) if known else view
             self._dirty.add(key)

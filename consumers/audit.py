@@ -64,7 +64,8 @@ def _kept_offsets(transport: Transport, topic: TopicDescription) -> tuple[dict[P
 
 
 def _uncounted(segments: Sequence[dict[str, Any]], partition: Partition, begin: int, end: int) -> int:
-    return end - max([begin, *(row["hi"] for row in segments if row["p"] == partition.index)])
+    reached: int = max([begin, *(row["hi"] for row in segments if row["p"] == partition.index)])
+    return end - reached
 
 
 def _audit_topic(store: Store, transport: Transport, contract: Contract, stream: Stream) -> TopicAudit:

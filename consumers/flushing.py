@@ -109,12 +109,13 @@ class Flusher:
         names = ["", *counts.columns]
         blocks = [_event_figures(counts, rows), *(_column_figures(counts, name, rows) for name in counts.columns)]
         size = len(keys) * len(names)
+        starts = np.array([key[0] for key in keys], dtype=np.int64)
         figures = {field_name: pa.concat_arrays([block[field_name] for block in blocks]) for field_name in blocks[0]}
         return pa.table(
             {
                 **self._segment_key(state, segment, size),
                 "stream": constant(state.rules.stream, size),
-                "window_start": pa.array(np.tile(np.array([key[0] for key in keys], dtype=np.int64), len(names)), MOMENT),
+                "window_start": pa.array(np.tile(starts, len(names)), MOMENT),
                 "window_seconds": pa.array(np.full(size, state.rules.window_ms // 1000, dtype=np.uint32)),
                 "model_version": pa.array([key[1] for _ in names for key in keys], pa.string()),
                 "column": pa.array([name for name in names for _ in keys], pa.string()),

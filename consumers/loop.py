@@ -21,7 +21,7 @@ from consumers.flushing import Flusher
 from consumers.recovery import Kept, register_source, start_of
 from consumers.segments import PartitionState, StreamRules
 from driftline.clock import Clock
-from driftline.errors import CheckFailedError, StoreUnavailable, TransportError
+from driftline.errors import CheckFailedError, StoreUnavailable, TransportError, TransportUnavailable
 from driftline.transport import Consumer, Partition, RecordBatch, Transport
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ POLL_SECONDS = 0.2
 POLL_RECORDS = 5_000
 BREAKER_RECORDS = 1_000
 BREAKER_SHARE = 0.5
+_LOG_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +128,24 @@ class ConsumerLoop:
             raise CheckFailedError("; ".join(self.progress.paused_topics.values()))
 
     def step(self) -> None:
-        """Poll once, absorb what came, flush if it is time."""
-        for batch in self._consumer.poll(self._pace.poll_seconds, self._pace.poll_records):
-            self._absorb(batch)
-        if self._flush_is_due():
-            self.flush()
+        """Poll once, absorb what came, flush if it is time; a log that does not answer is asked again later."""
+        try:
+            for batch in self._consumer.poll(self._pace.poll_seconds, self._pace.poll_records):
+                self._absorb(batch)
+            if self._flush_is_due():
+                self.flush()
+        except TransportUnavailable as error:
+            _log.warning("log_unavailable", error=str(error))
+            self._clock.sleep(_LOG_REST_SECONDS)
 
     def flush(self, *, final: bool = False) -> None:
-        """Store everything absorbed, waiting for the store as long as it takes, and tell the log's lag tools."""
+        """Store everything absorbed, waiting for the store as long as it takes, and tell the log's lag tools.
+
+        Raises:
+            TransportUnavailable: the log cannot say whether its topics are still the same; nothing was stored.
+            TransportError: a topic was deleted and made again; what was read since the last flush is not stored.
+        """
+        self._require_same_topics()
         self._patiently(lambda: self._flusher.flush(self._states.values(), final=final))
         self._flushed_at = self._clock.monotonic()
         self.progress.flushes += 1
@@ -149,6 +160,16 @@ class ConsumerLoop:
         end = self._consumer.end_offsets([partition])[partition]
         start = start_of(self._flusher.store, rules, source_id, partition, Kept(begin, end))
         self._states[partition] = PartitionState(partition, rules, start, size)
+
+    def _require_same_topics(self) -> None:
+        """Refuse to store records under a topic's old identity: a Kafka client follows the name, not the topic."""
+        for topic, source_id in {(part.topic, state.start.source_id) for part, state in self._states.items()}:
+            now = self._transport.describe_topic(topic).topic_id
+            if now != source_id:
+                msg = (
+                    f"topic {topic} was deleted and made again while it was read; start again to go on with the new one"
+                )
+                raise TransportError(msg)
 
     def _absorb(self, batch: RecordBatch) -> None:
         state = self._states[batch.partition]
@@ -185,7 +206,7 @@ class ConsumerLoop:
         """Return what ``work`` returns, trying again while the store does not answer."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(initial=0.5, max=30),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30),
             before_sleep=self._wait_for_store,
             sleep=self._clock.sleep,
         )

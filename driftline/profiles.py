@@ -93,7 +93,8 @@ class Profile:
 
     def _add(self, column: str, rows: int, present: int, **values: Any) -> None:
         prepared = _library().column(rows, rows - present, **values)
-        self._writers[column]._process_extracted_column(prepared)
+        with np.errstate(over="ignore", invalid="ignore"):  # the mean of 1e308s is infinite; quantiles are not
+            self._writers[column]._process_extracted_column(prepared)
 
     def _column_views(self) -> dict[str, Any]:
         return {**self._views, **{name: writer.view() for name, writer in self._writers.items()}}

@@ -1,4 +1,4 @@
-"""``driftline audit``: is every event of the log in the store exactly once?"""
+"""``driftline audit``: whether every event of the log is in the store exactly once."""
 
 from __future__ import annotations
 

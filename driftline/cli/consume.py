@@ -23,11 +23,13 @@ def consume(
     """
     from consumers.loop import Pace, Progress
     from driftline.cli.consuming import open_consumer
+    from driftline.cli.logs import configure_logging
     from driftline.cli.progress import progress
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
 
     context: Context = ctx.obj
+    configure_logging(verbose=context.verbose)
     contract, clock, stop = context.contract(), SystemClock(), threading.Event()
     store = context.open_store(serve=True)
     try:

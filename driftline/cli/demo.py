@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-
 import time
-
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -55,7 +55,6 @@ def export(
 
 def _merged(context: Context, window: str, stream: str, model_version: str) -> Profile:
     from batch.profiles import merged_profile
-
     from driftline.cli.moments import parse_moment
 
     contract, store = context.contract(), context.open_store()

@@ -60,12 +60,14 @@ def _topic(store: Store, transport: Transport, contract: Contract, stream: str) 
         ends = consumer.end_offsets(partitions)
     key = {"topic": name, "source": topic.topic_id}
     reached = store.query(
-        "SELECT p, max(hi) AS hi FROM segments FINAL WHERE topic = {topic:String} AND source_id = {source:String} GROUP BY p",
+        "SELECT p, max(hi) AS hi FROM segments FINAL "
+        "WHERE topic = {topic:String} AND source_id = {source:String} GROUP BY p",
         key,
     )
     done = {row["p"]: row["hi"] for row in reached}
     horizon = store.query(
-        "SELECT watermark, complete_to FROM topic_progress WHERE topic = {topic:String} AND source_id = {source:String}",
+        "SELECT watermark, complete_to FROM topic_progress "
+        "WHERE topic = {topic:String} AND source_id = {source:String}",
         key,
     )
     return {

@@ -19,11 +19,12 @@ GROUP BY source, granularity, check, column ORDER BY windows DESC
 _JUDGED = """
 SELECT source, granularity, uniqExact(window_start) AS windows, countIf(status = 'pass') AS passed,
     countIf(status = 'fail') AS failed, countIf(status = 'insufficient') AS insufficient
-FROM checks WHERE model = {model:String} AND is_final OR source = 'batch' GROUP BY source, granularity ORDER BY source
+FROM checks WHERE model = {model:String} AND (is_final OR source = 'batch')
+GROUP BY source, granularity ORDER BY source
 """
 _QUALITY = """
-SELECT model_version, count() AS windows, sum(value * n_scored) / sum(n_scored) AS mae, sum(n_predictions) AS predictions,
-    sum(n_labels) AS labels, sum(n_scored) AS scored, countIf(is_final) AS final
+SELECT model_version, sum(value * n_scored) / sum(n_scored) AS mae, sum(n_predictions) AS predictions,
+    sum(n_labels) AS labels, sum(n_scored) AS scored
 FROM metrics WHERE model = {model:String} AND metric = 'mae' AND granularity = {granularity:String} AND source = 'batch'
 GROUP BY model_version ORDER BY model_version
 """
@@ -47,15 +48,14 @@ def print_findings(store: Store, contract: Contract, incident: str) -> None:
     for row in store.query(_QUALITY, key):
         typer.echo(
             f"  {row['model_version']:<10} mean absolute error {row['mae']:.2f} {contract.label.unit or ''}, "
-            f"{row['labels']:,} of {row['predictions']:,} predictions labelled ({row['labels'] / row['predictions']:.1%}), "
-            f"{row['scored']:,} scored"
+            f"{row['labels']:,} of {row['predictions']:,} predictions labelled "
+            f"({row['labels'] / row['predictions']:.1%}), {row['scored']:,} scored"
         )
 
 
 def _sentence(row: dict[str, Any]) -> str:
     threshold = "" if row["threshold"] is None else f" (allowed {row['threshold']:g})"
     column = f" of {row['column']}" if row["column"] else ""
-    return (
-        f"{row['severity']}: {row['check']}{column} up to {row['largest']:.3g}{threshold} in {row['windows']} {row['source']} "
-        f"windows of {row['granularity']}, {row['first']:%Y-%m-%d %H:%M} to {row['last']:%Y-%m-%d %H:%M}"
-    )
+    what = f"{row['severity']}: {row['check']}{column} up to {row['largest']:.3g}{threshold}"
+    where = f"{row['windows']} {row['source']} windows of {row['granularity']}"
+    return f"{what} in {where}, {row['first']:%Y-%m-%d %H:%M} to {row['last']:%Y-%m-%d %H:%M}"

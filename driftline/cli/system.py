@@ -61,11 +61,13 @@ class System:
 
 @contextmanager
 def open_system(context: Context, workers: int = 1) -> Iterator[System]:
-    """Open store, log and workers; the worker processes start first, since nothing may be forked once chDB is loaded."""
+    """Open store, log and workers; the workers first, so that their slow imports overlap with the rest."""
     from batch.worker import Workers
+    from driftline.cli.logs import configure_logging
     from driftline.clock import SystemClock
     from producers.topics import ensure_topics
 
+    configure_logging(verbose=context.verbose)
     with ExitStack() as stack:
         contract, pool = context.contract(), stack.enter_context(Workers(workers))
         pool.start()

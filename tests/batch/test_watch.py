@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from batch.jobs import RunSummary
 from batch.watch import watch
 from driftline.clock import ManualClock
+from driftline.errors import StoreUnavailable
 from tests.batch.conftest import FIRST_DAY, Monitored, day, trips
+
+
+def test_a_store_that_does_not_answer_is_asked_again(monitored: Monitored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitored.add(trips(50, 2, days=1))
+    monitored.log.complete("inputs")
+    query, refusals, pauses = monitored.store.query, iter([True]), iter([False, True])
+
+    def refuse_once(sql: str, parameters: dict[str, object] | None = None) -> list[dict[str, object]]:
+        if next(refusals, False):
+            msg = "store does not answer"
+            raise StoreUnavailable(msg)
+        return query(sql, parameters)
+
+    monkeypatch.setattr(monitored.store, "query", refuse_once)
+    seen: list[RunSummary] = []
+    watch(
+        monitored.store,
+        monitored.contract,
+        monitored.workers,
+        ManualClock(FIRST_DAY),
+        lambda seconds: bool(seconds) and next(pauses),
+        seen.append,
+    )
+    assert [{key.job for key in summary.keys} for summary in seen] == [{"profile", "data"}]
 
 
 def test_it_judges_what_closes_and_waits_for_labels(monitored: Monitored) -> None:

@@ -131,7 +131,7 @@ def test_nothing_is_forgotten_before_it_is_stored() -> None:
     assert raw.asked == []
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), max_size=40), st.sets(st.integers(0, 40)))
 def test_duplicates_do_not_depend_on_how_the_log_was_cut(events: list[tuple[int, int]], cuts: set[int]) -> None:
     known: set[tuple[int, int]] = set()

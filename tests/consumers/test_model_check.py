@@ -13,17 +13,16 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from xxhash import xxh64_intdigest
 
-from consumers import flushing, recovery, sketches
+from consumers import recovery
 from consumers.flushing import Flusher, Writer
 from consumers.recovery import HourReader, Kept, start_of
 from consumers.segments import PartitionState, StreamRules
@@ -32,6 +31,7 @@ from driftline.events import Marker
 from driftline.store import Store
 from driftline.store.inputs_table import ensure_inputs_table
 from driftline.transport import Partition
+from tests.consumers.counting_profile import quick_profiles
 from tests.consumers.making import APPENDED, HOUR, T0, Record, batch_of, contract_of, input_of
 from tests.consumers.simulated_store import SimulatedStore
 
@@ -40,25 +40,8 @@ SEEDS = range(200)
 PARTITIONED = {"inputs_checked", "segment_counts", "segment_profiles"}  # the engine writes other blocks whole or not at all
 CONTRACT = contract_of("checked", columns="\n  amount: {type: number}")
 RULES = StreamRules.of(CONTRACT, "inputs")
+__all__ = ["quick_profiles"]
 Insert = tuple[str, list[dict[str, Any]]]
-
-
-class CountingProfile:
-    """Stands for whylogs, which is as slow as all the rest: its blob is the number of rows."""
-
-    def __init__(self, _kinds: Mapping[str, str]) -> None:
-        self._rows = 0
-
-    def add_numbers(self, _column: str, values: Sequence[float]) -> None:
-        self._rows += len(values)
-
-    def to_bytes(self) -> bytes:
-        return str(self._rows).encode()
-
-
-@pytest.fixture(autouse=True)
-def _quick_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketches, "Profile", CountingProfile)
 
 
 class Recorder:
