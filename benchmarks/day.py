@@ -45,7 +45,7 @@ def contract() -> Contract:
 
 def make_day(months: Months, folder: Path, small: bool) -> Day:
     """Write the day and its reference to ``folder``: trips whose label is valid, so that both sides use every row."""
-    share = 20 if small else 1
+    share = 10 if small else 1
     current = _scored(months.current, _ROWS // share, seed=2)
     event_ms = np.arange(len(current), dtype=np.int64) * _DAY_MS // len(current)
     current["event_time"] = pd.Timestamp(START) + pd.to_timedelta(event_ms, unit="ms")

@@ -21,8 +21,8 @@ from consumers.flushing import Flusher
 from consumers.recovery import Kept, register_source, start_of
 from consumers.segments import PartitionState, StreamRules
 from driftline.clock import Clock
-from driftline.errors import CheckFailedError, StoreUnavailable, TransportError, TransportUnavailable
-from driftline.transport import Consumer, Partition, RecordBatch, Transport
+from driftline.errors import CheckFailedError, StoreUnavailable, TopicMismatch, TransportError, TransportUnavailable
+from driftline.transport import Consumer, Partition, RecordBatch, TopicDescription, Transport
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -94,10 +94,12 @@ class ConsumerLoop:
 
         Raises:
             TopicNotFound: a topic does not exist yet.
+            TopicMismatch: a topic keeps its producers' times instead of stamping records itself.
             TransportError: a log has lost records that the store has counted.
         """
         for rules in streams:
             topic = self._transport.describe_topic(topic_of(rules))
+            _require_append_time(topic)
             size = register_source(self._flusher.store, rules, topic)
             for index in range(topic.partitions):
                 self._open_partition(rules, Partition(topic.name, index), topic.topic_id, size)
@@ -223,6 +225,16 @@ class ConsumerLoop:
             self._consumer.poll(0)
         except TransportError as trouble:
             _log.warning("log_unavailable", error=str(trouble))
+
+
+def _require_append_time(topic: TopicDescription) -> None:
+    """Refuse a topic whose stamps a producer chooses: whether a record lies in the future must depend on the log."""
+    if not topic.log_append_time:
+        msg = (
+            f"topic {topic.name} must be stamped by the log; it keeps its producers' times; set "
+            "message.timestamp.type=LogAppendTime on it before anything is consumed"
+        )
+        raise TopicMismatch(msg)
 
 
 def topic_of(rules: StreamRules) -> str:

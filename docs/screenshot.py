@@ -18,7 +18,7 @@ CHROMIUM_ARGUMENTS = (
 
 
 def take(url: str, target: Path, width: int, height: int, *, dark: bool, chromium: str) -> None:
-    """Write a picture of the whole page at ``url`` once every panel is drawn."""
+    """Write a picture of the top ``height`` pixels of the page at ``url`` once every panel is drawn."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(
@@ -26,7 +26,7 @@ def take(url: str, target: Path, width: int, height: int, *, dark: bool, chromiu
         )
         page.goto(url)
         page.wait_for_selector("body[data-ready=yes]", timeout=60_000)
-        page.screenshot(path=target, full_page=True)
+        page.screenshot(path=target)
         browser.close()
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("target", type=Path)
     parser.add_argument("--width", type=int, default=1440)
-    parser.add_argument("--height", type=int, default=900)
+    parser.add_argument("--height", type=int, default=1730)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome") or "chromium")
     chosen = parser.parse_args()

@@ -84,4 +84,21 @@ def from_ms(epoch_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=epoch_ms)
 
 
+def parse_moment(text: str) -> datetime:
+    """Return the moment of an ISO 8601 date or time; UTC unless it says otherwise.
+
+    >>> parse_moment("2023-02-20").isoformat()
+    '2023-02-20T00:00:00+00:00'
+
+    Raises:
+        ValueError: ``text`` is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got {text!r}"
+        raise ValueError(msg) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -88,13 +88,13 @@ class Profile:
         return {name: int(view.get_metric("counts").n.value) for name, view in self._column_views().items()}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return figures by column: ``quantile_05`` to ``quantile_95`` (numbers with rows), ``distinct_count``, type counts."""
+        """Return figures by column: quantiles from 5 to 95 % (of numbers), ``distinct_count``, type counts."""
         return {name: _figures(view) for name, view in self._column_views().items()}
 
     def _add(self, column: str, rows: int, present: int, **values: Any) -> None:
         prepared = _library().column(rows, rows - present, **values)
         with np.errstate(over="ignore", invalid="ignore"):  # the mean of 1e308s is infinite; quantiles are not
-            self._writers[column]._process_extracted_column(prepared)
+            self._writers[column]._process_extracted_column(prepared)  # noqa: SLF001  # whylogs has no public way
 
     def _column_views(self) -> dict[str, Any]:
         return {**self._views, **{name: writer.view() for name, writer in self._writers.items()}}

@@ -15,10 +15,10 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 import pandas as pd
 
-from driftline.clock import to_ms
+from driftline.clock import parse_moment, to_ms
 from driftline.errors import UsageError
 from driftline.windows import parse_granularity
-from producers.moments import epoch_ms, parse_moment
+from producers.moments import epoch_ms
 from producers.taxi import FEATURES
 
 _T = TypeVar("_T")

@@ -1,8 +1,8 @@
-"""Moments in event time: reading them as typed, finding where a month of trips really ends, shifting by weeks."""
+"""Moments in event time: finding where a month of trips really ends, shifting by weeks."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,23 +11,6 @@ WEEK_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
 # A stray trip of another year has not this many trips (or 1 % of the file) in the day before it.
 _COMPANY_ROWS = 100
-
-
-def parse_moment(text: str) -> datetime:
-    """Return the moment of an ISO 8601 date or time; UTC unless it says otherwise.
-
-    >>> parse_moment("2023-02-20").isoformat()
-    '2023-02-20T00:00:00+00:00'
-
-    Raises:
-        ValueError: ``text`` is none.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got {text!r}"
-        raise ValueError(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def epoch_ms(times: pd.Series) -> np.ndarray:

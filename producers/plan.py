@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from driftline.clock import parse_moment
 from driftline.errors import UsageError
 from driftline.windows import parse_granularity
 from producers.incidents import Incident, parse_incident
-from producers.moments import parse_moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from driftline.contract import Contract
 from driftline.errors import TopicNotFound
 from driftline.events import STREAMS, Stream
 from driftline.transport.base import Partition, Transport
-
-_NEW_PARTITIONS_KAFKA, _NEW_PARTITIONS_LOCAL = 4, 1
+from driftline.transport.topic_check import default_partitions
 
 
 def topic_of(contract: Contract, stream: Stream) -> str:
@@ -34,8 +33,7 @@ def _ensure(transport: Transport, name: str, partitions: int | None) -> tuple[Pa
     try:
         count = transport.describe_topic(name).partitions
     except TopicNotFound:
-        fresh = _NEW_PARTITIONS_KAFKA if transport.url.startswith("kafka:") else _NEW_PARTITIONS_LOCAL
-        count = transport.create_topic(name, partitions or fresh).partitions
+        count = transport.create_topic(name, partitions or default_partitions(transport)).partitions
     if partitions is not None and count != partitions:
         count = transport.create_topic(name, partitions).partitions
     return tuple(Partition(name, index) for index in range(count))

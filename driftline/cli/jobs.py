@@ -152,11 +152,11 @@ def _period(text: str) -> Window:
     """Return the day or the hour that ``text`` names."""
     from datetime import timedelta
 
-    from driftline.cli.moments import parse_moment
+    from driftline.cli.moments import moment_of
     from driftline.windows import window_of
 
     names_a_day = len(text.strip()) <= len("2023-02-03")
-    return window_of(parse_moment(text), timedelta(days=1) if names_a_day else timedelta(hours=1))
+    return window_of(moment_of(text), timedelta(days=1) if names_a_day else timedelta(hours=1))
 
 
 def _within(period: Window) -> Choice:

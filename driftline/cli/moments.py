@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from driftline.clock import parse_moment
 from driftline.errors import UsageError
 
 
-def parse_moment(text: str) -> datetime:
-    """Return the moment that ISO 8601 ``text`` names; without an offset it is UTC.
+def moment_of(text: str) -> datetime:
+    """Return the moment that ``text`` names (``driftline.clock.parse_moment``).
 
     Raises:
-        UsageError: the text is not a moment.
+        UsageError: it names none.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_moment(text)
     except ValueError as error:
-        msg = f"a moment is ISO 8601 such as 2023-02-03 or 2023-02-03T14:00Z; got {text!r}"
-        raise UsageError(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        raise UsageError(str(error)) from error

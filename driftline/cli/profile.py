@@ -55,10 +55,10 @@ def export(
 
 def _merged(context: Context, window: str, stream: str, model_version: str) -> Profile:
     from batch.profiles import merged_profile
-    from driftline.cli.moments import parse_moment
+    from driftline.cli.moments import moment_of
 
     contract, store = context.contract(), context.open_store()
     try:
-        return merged_profile(store, contract, parse_moment(window), stream, model_version)
+        return merged_profile(store, contract, moment_of(window), stream, model_version)
     finally:
         store.close()

@@ -189,8 +189,8 @@ def _our_error(error: ClickHouseError, address: Address) -> StoreError:
     code = (error.code if isinstance(error, Error) else None) or 0
     text = " ".join(str(error).split())
     if code in _DISK or any(word in text for word in _DISK_WORDS):
-        msg = f"store {address} cannot be written: {_short(text)}; free space or mend the folder's permissions, then retry"
-        return StoreNotWritable(msg)
+        remedy = "free space or mend the folder's permissions, then retry"
+        return StoreNotWritable(f"store {address} cannot be written: {_short(text)}; {remedy}")
     if code in _TRANSIENT | _TRANSIENT_RANGE or (isinstance(error, OperationalError) and code == 0):
         msg = f"store {address} does not answer: {_short(text)}; check that it runs, then retry"
         return StoreUnavailable(msg)

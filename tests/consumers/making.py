@@ -1,6 +1,6 @@
 """Contracts, events, batches and partition states for tests of the consumer."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ from driftline.contract import Contract, parse_contract
 from driftline.events import Marker, marker_headers
 from driftline.transport import Partition, RecordBatch
 from driftline.transport.base import Headers
+import itertools
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = to_ms(datetime(2023, 5, 1, tzinfo=UTC))
@@ -39,7 +40,9 @@ def input_of(name: str, time: object = T0, **features: object) -> bytes:
     return json.dumps({"v": 1, "id": name, "event_time": time, "features": features}).encode()
 
 
-def prediction_of(name: str, time: object = T0, prediction: object = 1.5, version: object = "v1", **more: object) -> bytes:
+def prediction_of(
+    name: str, time: object = T0, prediction: object = 1.5, version: object = "v1", **more: object
+) -> bytes:
     body = {"v": 1, "id": name, "event_time": time, "model_version": version, "prediction": prediction, **more}
     return json.dumps(body).encode()
 
@@ -78,7 +81,7 @@ def state_of(rules: StreamRules, segment_size: int = 5_000, start: int = 0) -> P
 def fed(state: PartitionState, records: Sequence[Record], cuts: Iterable[int] = (), first: int = 0) -> PartitionState:
     """Absorb ``records`` in batches that end at ``cuts``."""
     edges = [0, *sorted(set(cuts)), len(records)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         if begin < end:
             state.absorb(batch_of(records[begin:end], first + begin))
     return state

@@ -173,8 +173,16 @@ def test_a_date_with_an_offset_is_read_to_the_millisecond() -> None:
 
 
 @pytest.mark.parametrize(
-    "column, value",
-    [("since", 2**55), ("since", T0), ("colour", 7), ("colour", 1.0), ("amount", 10**30), ("note", "x"), ("paid", None)],
+    "column, value",  # noqa: PT006
+    [
+        ("since", 2**55),
+        ("since", T0),
+        ("colour", 7),
+        ("colour", 1.0),
+        ("amount", 10**30),
+        ("note", "x"),
+        ("paid", None),
+    ],
 )
 def test_a_column_reads_the_same_whether_or_not_another_one_is_broken(column: str, value: object) -> None:
     alone = outcome(decode_one(input_of("a", **{column: value})), 0)

@@ -1,4 +1,4 @@
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 from collections.abc import Sequence
 
@@ -10,9 +10,22 @@ from consumers.decoding import Decoder
 from consumers.identity import SeenIds, identity_hashes
 from driftline.store import Store
 from tests.consumers.making import APPENDED, HOUR, T0, contract_of, input_of, label_of, prediction_of
+import itertools
 
 CONTRACT = contract_of()
-NAMES = ["", "a", "trip-1", "zürich", "😀", "a\0b", "x" * 1_000, "'; DROP TABLE inputs; --", "0" * 31, "0" * 32, "0" * 33]
+NAMES = [
+    "",
+    "a",
+    "trip-1",
+    "zürich",
+    "😀",
+    "a\0b",
+    "x" * 1_000,
+    "'; DROP TABLE inputs; --",
+    "0" * 31,
+    "0" * 32,
+    "0" * 33,
+]
 
 
 def hashes_of(stream: str, values: Sequence[bytes], contract: object = CONTRACT) -> list[int]:
@@ -56,7 +69,9 @@ def test_a_correction_is_a_label_of_its_own_and_a_repeated_label_is_not() -> Non
 def test_no_label_and_an_empty_class_are_one_as_they_are_in_the_raw_table() -> None:
     contract = contract_of(extra="task: multiclass")
 
-    one, other, third = hashes_of("labels", [label_of("a", T0, None), label_of("a", T0, ""), label_of("a", T0, "x")], contract)
+    one, other, third = hashes_of(
+        "labels", [label_of("a", T0, None), label_of("a", T0, ""), label_of("a", T0, "x")], contract
+    )
 
     assert one == other != third
 
@@ -139,7 +154,7 @@ def test_duplicates_do_not_depend_on_how_the_log_was_cut(events: list[tuple[int,
 
     seen, found = SeenIds([], RawTable([]), 0), []
     edges = [0, *sorted(cut for cut in cuts if cut < len(events)), len(events)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         if begin < end:
             found += mark(seen, *((T0 + hour * HOUR, identity) for hour, identity in events[begin:end]))
 

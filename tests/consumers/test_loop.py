@@ -54,7 +54,9 @@ def test_bad_input_is_counted_or_kept_as_a_dead_letter_and_nothing_else_is_lost(
     pipeline.send(inputs(5, first=30))
     pipeline.consume()
 
-    letters = pipeline.rows("SELECT reason, raw, raw_bytes FROM dead_letters FINAL WHERE topic = {topic:String} ORDER BY o")
+    letters = pipeline.rows(
+        "SELECT reason, raw, raw_bytes FROM dead_letters FINAL WHERE topic = {topic:String} ORDER BY o"
+    )
     assert [row["reason"] for row in letters] == [*bad.values(), "empty_value"]
     assert [row["raw_bytes"] for row in letters] == [*map(len, bad), 0]
     account = pipeline.audit()
@@ -138,7 +140,9 @@ def test_a_second_replay_is_all_duplicates_even_after_a_restart(pipeline: Pipeli
 
     account = pipeline.audit()
     assert (account.ok, account.duplicate, account.mismatches) == (300, 300, ())
-    assert {hour: row["n"] for hour, row in pipeline.counts().items()} == {hour: row["n"] for hour, row in before.items()}
+    assert {hour: row["n"] for hour, row in pipeline.counts().items()} == {
+        hour: row["n"] for hour, row in before.items()
+    }
 
 
 def test_duplicates_of_forgotten_hours_are_found_again_across_segments(
@@ -249,7 +253,7 @@ def test_counts_that_the_store_lost_are_made_again(pipeline: Pipeline) -> None:
     pipeline.consume()
     before = {hour: row["n"] for hour, row in pipeline.counts().items()}
     pipeline.store.execute(
-        "DELETE FROM segment_counts WHERE topic = {topic:String} AND window_start = toDateTime64('2023-05-01 01:00:00', 3, 'UTC')",
+        "DELETE FROM segment_counts WHERE topic = {topic:String} AND window_start = toDateTime64('2023-05-01 01:00:00', 3, 'UTC')",  # noqa: E501
         {"topic": pipeline.topic("inputs")},
     )
     assert pipeline.audit().mismatches != ()
@@ -275,7 +279,10 @@ def test_a_contract_changed_within_a_segment_counts_each_event_once(store: Store
         loop.run_until_end(threading.Event())
 
     assert (halfway["n"], halfway["n_range"]) == (60, 0)
-    assert {hour: (row["n"], row["n_range"]) for hour, row in after.counts("amount").items()} == {0: (60, 49), 1: (10, 10)}
+    assert {hour: (row["n"], row["n_range"]) for hour, row in after.counts("amount").items()} == {
+        0: (60, 49),
+        1: (10, 10),
+    }
     assert (after.audit().ok, after.audit().mismatches) == (70, ())
 
 
@@ -303,7 +310,9 @@ def test_every_window_has_its_profile_whenever_the_minute_ran_out(pipeline: Pipe
     with pipeline.consumer(pace=Pace(flush_seconds=5, poll_seconds=0, poll_records=10)) as loop:
         loop.run_until_end(threading.Event())
 
-    rows = pipeline.rows("SELECT n, hex(blob) AS blob FROM segment_profiles FINAL WHERE topic = {topic:String} ORDER BY window_start")
+    rows = pipeline.rows(
+        "SELECT n, hex(blob) AS blob FROM segment_profiles FINAL WHERE topic = {topic:String} ORDER BY window_start"
+    )
     assert [row["n"] for row in rows] == [60, 60, 60, 20]
     assert [Profile.from_bytes(bytes.fromhex(row["blob"])).rows()["amount"] for row in rows] == [60, 60, 60, 20]
 

@@ -37,7 +37,11 @@ from tests.consumers.simulated_store import SimulatedStore
 
 PARTITIONS, RECORDS, SEGMENT, STEPS = 2, 90, 16, 60
 SEEDS = range(200)
-PARTITIONED = {"inputs_checked", "segment_counts", "segment_profiles"}  # the engine writes other blocks whole or not at all
+PARTITIONED = {
+    "inputs_checked",
+    "segment_counts",
+    "segment_profiles",
+}  # the engine writes other blocks whole or not at all
 CONTRACT = contract_of("checked", columns="\n  amount: {type: number}")
 RULES = StreamRules.of(CONTRACT, "inputs")
 __all__ = ["quick_profiles"]
@@ -66,7 +70,11 @@ class EngineStore:
 
     def insert_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if table.startswith("inputs_"):
-            types = {"event_time": pa.timestamp("ms", "UTC"), "append_time": pa.timestamp("ms", "UTC"), "p": pa.uint16()}
+            types = {
+                "event_time": pa.timestamp("ms", "UTC"),
+                "append_time": pa.timestamp("ms", "UTC"),
+                "p": pa.uint16(),
+            }
             types |= {"id_hash": pa.uint64(), "o": pa.uint64()}
             columns = {name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]}
             self.store.insert(table, pa.table(columns))
@@ -79,7 +87,8 @@ class EngineStore:
     def rows(self, table: str) -> list[dict[str, Any]]:
         column = "source_id" if table.startswith("inputs_") else "topic"
         return self.store.query(
-            f"SELECT * FROM {table} FINAL WHERE {column} = {{topic:String}}", {"topic": self.topic}  # noqa: S608
+            f"SELECT * FROM {table} FINAL WHERE {column} = {{topic:String}}",
+            {"topic": self.topic},
         )
 
 
@@ -285,7 +294,9 @@ def test_a_version_that_is_not_the_offset_reached_is_caught(monkeypatch: pytest.
     assert some_seed_goes_wrong()
 
 
-def test_a_restart_at_the_offset_reached_instead_of_the_segments_start_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restart_at_the_offset_reached_instead_of_the_segments_start_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def start_at_reached(store: Any, rules: StreamRules, source: str, partition: Partition, kept: Kept) -> Any:
         start = start_of(store, rules, source, partition, kept)
         segments = recovery._segments(store, source, partition)

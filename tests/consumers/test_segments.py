@@ -60,7 +60,9 @@ def mixed_log(seed: int, length: int) -> list[Record]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10_000), st.sets(st.integers(1, 59), max_size=6), st.sampled_from([7, 20, 5_000]), st.integers(0, 3))
+@given(
+    st.integers(0, 10_000), st.sets(st.integers(1, 59), max_size=6), st.sampled_from([7, 20, 5_000]), st.integers(0, 3)
+)
 def test_state_is_the_same_however_the_log_was_cut_into_polls(
     seed: int, cuts: set[int], segment_size: int, start: int
 ) -> None:
@@ -127,7 +129,13 @@ def test_allowed_lateness_gives_an_event_more_time() -> None:
 
 def test_a_marker_makes_later_events_late_and_an_end_marker_does_not() -> None:
     #  log     M 2 --> a 1.5 (late) --> b 2.5 --> M 90! --> c 2.6 (not late)
-    records: list[Record] = [Marker("A", T0 + 2 * HOUR), at(1.5), at(2.5), Marker("A", T0 + 90 * HOUR, end=True), at(2.6)]
+    records: list[Record] = [
+        Marker("A", T0 + 2 * HOUR),
+        at(1.5),
+        at(2.5),
+        Marker("A", T0 + 90 * HOUR, end=True),
+        at(2.6),
+    ]
 
     assert late_by_window(records) == {1: 1, 2: 0}
 

@@ -94,7 +94,9 @@ def test_promises_survive_the_store() -> None:
     ("horizon_hours", "lateness", "late"),
     [(0.99, 0, False), (1.0, 0, True), (1.0, 1, False), (2.0, 1, True)],
 )
-def test_an_event_is_late_when_its_window_was_complete_before_it(horizon_hours: float, lateness: int, late: bool) -> None:
+def test_an_event_is_late_when_its_window_was_complete_before_it(
+    horizon_hours: float, lateness: int, late: bool
+) -> None:
     #   |--- window of the event ---|          the horizon reaches its end (and the lateness): late
     times = np.array([T0 + 10 * MINUTE])
     horizons = np.array([T0 + int(horizon_hours * HOUR)])

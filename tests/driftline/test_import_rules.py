@@ -20,7 +20,18 @@ VENDORS = {
     "whylogs": {"driftline/profiles.py"},
     "evidently": {"batch/scores.py", "batch/reports.py"},
 }
-HEAVY = ("pandas", "numpy", "pyarrow", "chdb", "clickhouse_connect", "evidently", "whylogs", "kafka", "pydantic", "sklearn")
+HEAVY = (
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "chdb",
+    "clickhouse_connect",
+    "evidently",
+    "whylogs",
+    "kafka",
+    "pydantic",
+    "sklearn",
+)
 
 
 def modules() -> Iterator[Path]:
@@ -104,7 +115,9 @@ def test_the_command_line_starts_without_anything_heavy() -> None:
     assert sorted(loaded.intersection(HEAVY)) == []
 
 
-@pytest.mark.parametrize("words", ["", "consume", "replay", "jobs run", "reference build", "data simulate", "store serve"])
+@pytest.mark.parametrize(
+    "words", ["", "consume", "replay", "jobs run", "reference build", "data simulate", "store serve"]
+)
 def test_help_loads_nothing_heavy(words: str) -> None:
     arguments = ["driftline", *words.split(), "--help"]
     statement = f"""

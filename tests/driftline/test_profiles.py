@@ -1,6 +1,6 @@
 """Our fast path into whylogs against ``why.log`` itself, value by value."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 import warnings
 import zlib
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from driftline.profiles import Profile, library
+import itertools
 
 ROWS = 5_000
 KINDS: dict[str, Any] = {"amount": "number", "zone": "text"}
@@ -38,7 +39,7 @@ def logged(frame: pd.DataFrame) -> Iterator[Any]:
 
 def profile_of(frame: pd.DataFrame, *cuts: int) -> Profile:
     profile, edges = Profile(KINDS), [0, *cuts, len(frame)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         profile.add_numbers("amount", frame["amount"].to_numpy()[begin:end])
         profile.add_texts("zone", frame["zone"].to_numpy()[begin:end])
     return profile
@@ -49,7 +50,9 @@ def view_of(profile: Profile, column: str) -> Any:
 
 
 @pytest.mark.parametrize("cuts", [(), (1, 2, 3), (1_000, 2_500)], ids=["whole", "crumbs", "thirds"])
-def test_counts_types_and_moments_equal_those_of_why_log(frame: pd.DataFrame, logged: Any, cuts: tuple[int, ...]) -> None:
+def test_counts_types_and_moments_equal_those_of_why_log(
+    frame: pd.DataFrame, logged: Any, cuts: tuple[int, ...]
+) -> None:
     ours, theirs = profile_of(frame, *cuts), logged.get_columns()
 
     for column in KINDS:
@@ -98,7 +101,9 @@ def test_merging_in_any_order_gives_equal_counts(frame: pd.DataFrame) -> None:
     one, other = merged([0, 1, 2, 3]), merged([3, 1, 0, 2])
     assert one.rows() == other.rows() == {"amount": ROWS, "zone": ROWS}
     for column in KINDS:
-        assert one.summary()[column]["distinct_count"] == pytest.approx(other.summary()[column]["distinct_count"], rel=1e-9)
+        assert one.summary()[column]["distinct_count"] == pytest.approx(
+            other.summary()[column]["distinct_count"], rel=1e-9
+        )
 
 
 def test_a_profile_survives_its_bytes(frame: pd.DataFrame) -> None:

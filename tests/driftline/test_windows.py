@@ -1,8 +1,8 @@
 """Windows are half-open and aligned to the epoch.
 
-    00:00        01:00        02:00
-    [------------)[------------)
-    ^ belongs     ^ belongs to the next
+00:00        01:00        02:00
+[------------)[------------)
+^ belongs     ^ belongs to the next
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def test_windows_between_are_those_that_overlap() -> None:
     assert list(windows_between(hour(1), hour(1), HOUR)) == []
 
 
-@pytest.mark.parametrize(("watermark", "lateness", "complete"), [(0.99, 0, False), (1, 0, True), (1.5, 1, False), (2, 1, True)])
+@pytest.mark.parametrize(
+    ("watermark", "lateness", "complete"), [(0.99, 0, False), (1, 0, True), (1.5, 1, False), (2, 1, True)]
+)
 def test_a_window_is_complete_once_the_watermark_reaches_its_end_and_the_lateness(
     watermark: float, lateness: int, complete: bool
 ) -> None:
@@ -81,7 +83,9 @@ def test_a_granularity_reads_back_as_the_same_duration(number: int, unit: str) -
     assert parse_granularity(granularity(size)) == size
 
 
-@pytest.mark.parametrize(("seconds", "name"), [(1, "1s"), (90, "90s"), (900, "15m"), (3_600, "1h"), (86_400, "1d"), (90_000, "25h")])
+@pytest.mark.parametrize(
+    ("seconds", "name"), [(1, "1s"), (90, "90s"), (900, "15m"), (3_600, "1h"), (86_400, "1d"), (90_000, "25h")]
+)
 def test_a_granularity_is_named_by_the_largest_unit_that_divides_it(seconds: int, name: str) -> None:
     assert granularity(timedelta(seconds=seconds)) == name
 

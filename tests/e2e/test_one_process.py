@@ -51,7 +51,7 @@ def test_the_demo_deletes_only_what_a_demo_made(tmp_path: Path) -> None:
 def monitor(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """``up`` on a live replay; its folder and the page's address."""
     first = simulated_month(8, 1, tmp_path, date(2023, 1, 2))
-    current = simulated_month(6, 2, tmp_path, date(2023, 2, 6))
+    current = simulated_month(15, 2, tmp_path, date(2023, 2, 6))  # so that two days lie in the past of any day
     assert run(tmp_path, "reference", "build", "--from", str(first)).returncode == 0
     words = [DRIFTLINE, "--home", "H", "up", "--replay", str(current), "--past", "2d", "--port", "0"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
@@ -82,8 +82,10 @@ def test_a_second_process_works_while_up_runs_and_sigterm_ends_it_in_order(monit
         assert answer.status == 200
 
 
-def test_up_fails_loudly_when_a_part_fails(tmp_path: Path) -> None:
-    (tmp_path / "not.parquet").write_text("no parquet")
-    done = run(tmp_path, "up", "--replay", "not.parquet", "--port", "0")
-    assert done.returncode == 2
-    assert "not.parquet" in done.stderr
+def test_up_says_what_is_missing_before_it_starts_anything(tmp_path: Path) -> None:
+    done = run(tmp_path, "up", "--replay", "absent.parquet", "--port", "0")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "driftline: model version gbm-1 has not been trained (H/models/nyc_green_taxi/gbm-1.json is absent); "
+        "run `driftline train` on a month first",
+    )

@@ -96,7 +96,9 @@ def send(transport: Transport, model: str, rng: random.Random) -> None:
                 number_sent = rng.randint(0, number)  # an id of before, perhaps in another hour
             name = f"e{number_sent}"
             values = [
-                input_of(name, at, amount=rng.choice([rng.random() * 120, None, "x"]), colour=rng.choice(["red", "blue"])),
+                input_of(
+                    name, at, amount=rng.choice([rng.random() * 120, None, "x"]), colour=rng.choice(["red", "blue"])
+                ),
                 prediction_of(name, at, rng.random()),
                 label_of(name, at + HOUR, rng.random()),
             ]
@@ -116,7 +118,16 @@ def mark(producer: Any, model: str, marker: Marker) -> None:
 
 def command(home: Path, monitor: Path, log: str) -> list[str]:
     options = ["--home", str(home), "--monitor", str(monitor), "--transport", log]
-    return [sys.executable, "-m", "tests.faults.small_steps", *options, "consume", "--until-end", "--flush-seconds", "0.1"]
+    return [
+        sys.executable,
+        "-m",
+        "tests.faults.small_steps",
+        *options,
+        "consume",
+        "--until-end",
+        "--flush-seconds",
+        "0.1",
+    ]
 
 
 def kill_repeatedly(arguments: list[str], rng: random.Random, times: int) -> int:
