@@ -69,7 +69,9 @@ def metrics_page() -> str:
         f"| `{metric.name}` | {metric.unit} | {_DIRECTIONS[metric.direction]} | {metric.description} |"
         for metric in METRICS.values()
     ]
-    return "\n".join(["# Metrics", "", words["head"], "| name | unit | worse | meaning |", "|---|---|---|---|", *rows, ""])
+    return "\n".join(
+        ["# Metrics", "", words["head"], "| name | unit | worse | meaning |", "|---|---|---|---|", *rows, ""]
+    )
 
 
 def errors_page() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from driftline.contract import Contract
     from driftline.store import Store
     from driftline.transport import Transport
+
+# A batch makes tens of thousands of objects and no cycles; at CPython's 700 the collector took a third of the time.
+_COLLECT_AFTER_OBJECTS = 50_000
 
 
 @contextmanager
@@ -30,9 +34,12 @@ def open_consumer(
 
     ensure_inputs_table(store, contract)
     writer = Writer(f"{socket.gethostname()}:{os.getpid()}", contract, register_contract(store, contract))
+    collected_after = gc.get_threshold()
     loop = ConsumerLoop(transport, Flusher(store, writer, clock), clock, pace)
     try:
+        gc.set_threshold(_COLLECT_AFTER_OBJECTS, *collected_after[1:])
         loop.open([StreamRules.of(contract, stream) for stream in STREAMS])
         yield loop
     finally:
+        gc.set_threshold(*collected_after)
         loop.close()

@@ -6,6 +6,7 @@ Every complaint reads ``file:line: `key` rule; got value; remedy``.
 from __future__ import annotations
 
 import re
+import reprlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -156,5 +157,7 @@ def _line_of(location: _Key, lines: dict[_Key, int]) -> int:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    bounded = reprlib.Repr()  # YAML's aliases can make a small file's value exponentially long
+    bounded.maxlevel, bounded.maxdict, bounded.maxlist, bounded.maxstring = 3, 8, 8, 80
+    text = bounded.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

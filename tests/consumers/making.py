@@ -1,7 +1,8 @@
 """Contracts, events, batches and partition states for tests of the consumer."""
 
-from __future__ import annotations  # noqa: I001
+from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,6 @@ from driftline.contract import Contract, parse_contract
 from driftline.events import Marker, marker_headers
 from driftline.transport import Partition, RecordBatch
 from driftline.transport.base import Headers
-import itertools
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = to_ms(datetime(2023, 5, 1, tzinfo=UTC))
@@ -55,7 +55,7 @@ def batch_of(
     records: Sequence[Record],
     first: int = 0,
     append_ms: Sequence[int] | int = APPENDED,
-    partition: Partition = Partition("t", 0),  # noqa: B008  # frozen
+    partition: Partition = Partition("t", 0),  # frozen  # noqa: B008
 ) -> RecordBatch:
     """Consecutive offsets from ``first``; a ``Marker`` stands for the record that carries it."""
     headers: dict[int, Headers] = {at: marker_headers(r) for at, r in enumerate(records) if isinstance(r, Marker)}

@@ -173,7 +173,7 @@ def test_a_date_with_an_offset_is_read_to_the_millisecond() -> None:
 
 
 @pytest.mark.parametrize(
-    "column, value",  # noqa: PT006
+    ("column", "value"),
     [
         ("since", 2**55),
         ("since", T0),

@@ -1,5 +1,6 @@
-from __future__ import annotations  # noqa: I001
+from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,6 @@ from consumers.decoding import Decoder
 from consumers.identity import SeenIds, identity_hashes
 from driftline.store import Store
 from tests.consumers.making import APPENDED, HOUR, T0, contract_of, input_of, label_of, prediction_of
-import itertools
 
 CONTRACT = contract_of()
 NAMES = [

@@ -160,7 +160,7 @@ def test_every_packaged_monitor_is_valid(path: Path) -> None:
         ),
         (
             BASE + "topics: {inputs: a, predictions: a, labels: b}\n",
-            "m.yaml:4: `topics` must name three different topics; got {'inputs': 'a', 'predictions': 'a', 'labels': 'b'}",  # noqa: E501
+            "m.yaml:4: `topics` must name three different topics; got {'inputs': 'a', 'labels': 'b', 'predictions': 'a'}",  # noqa: E501
         ),
         (
             BASE + "event_time: {timezone: Mars}\n",
@@ -183,7 +183,7 @@ def test_every_packaged_monitor_is_valid(path: Path) -> None:
             "model: [\n",
             "m.yaml:2: not valid YAML: expected the node content, but found '<stream end>'; check indentation and quoting",  # noqa: E501
         ),
-        (BASE + "tags: &a [*a]\n", "m.yaml:4: `tags.0` input should be a valid string; got [[...]]"),
+        (BASE + "tags: &a [*a]\n", "m.yaml:4: `tags.0` input should be a valid string; got [[[[...]]]]"),
     ],
 )
 def test_a_broken_rule_names_file_line_key_value_and_remedy(text: str, complaint: str) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("driftline", "producers", "consumers", "batch", "grafana")
 PURE = ("errors", "clock", "contract", "events", "windows", "metrics", "checks")
 VENDORS = {
-    "kafka": {"driftline/transport/kafka.py"},
+    "kafka": {"driftline/transport/kafka/"},
     "clickhouse_connect": {"driftline/store/"},
     "chdb": {"driftline/store/"},
     "whylogs": {"driftline/profiles.py"},

@@ -1,7 +1,8 @@
 """Our fast path into whylogs against ``why.log`` itself, value by value."""
 
-from __future__ import annotations  # noqa: I001
+from __future__ import annotations
 
+import itertools
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import pandas as pd
 import pytest
 
 from driftline.profiles import Profile, library
-import itertools
 
 ROWS = 5_000
 KINDS: dict[str, Any] = {"amount": "number", "zone": "text"}
