@@ -13,7 +13,7 @@ from typing import Any
 
 from batch.frames import Span
 from batch.results import Metric
-from driftline.contract.model import Column, Contract
+from driftline.contract import Column, Contract
 from driftline.store import Store
 
 Vocabularies = Mapping[str, Sequence[str]]

@@ -22,8 +22,8 @@ from typer.cli import get_docs_for_click
 
 from driftline import errors
 from driftline.cli.main import app
-from driftline.contract import Contract, find_contract
-from driftline.contract.model import RESERVED_KEYS, Column, Range
+from driftline.contract import Column, Contract, Range, find_contract
+from driftline.contract.model import RESERVED_KEYS
 from driftline.metrics import METRICS
 from driftline.store import Store
 from driftline.store.inputs_table import ensure_inputs_table
@@ -58,8 +58,9 @@ def cli_page() -> str:
     """Return the page of commands, from their own help."""
     command = typer.main.get_command(app)
     with command.make_context("driftline", ["config", "schema"], resilient_parsing=True) as context:
-        text = get_docs_for_click(obj=command, ctx=context, name="driftline", title="Commands")
-    return html.unescape(text).rstrip() + "\n\n" + _words("cli")["notes"]
+        text: str = get_docs_for_click(obj=command, ctx=context, name="driftline", title="Commands")  # type: ignore[arg-type]
+    notes: str = _words("cli")["notes"]
+    return html.unescape(text).rstrip() + "\n\n" + notes
 
 
 def metrics_page() -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from driftline.contract.model import CheckRule, Column, ColumnType, Contract, Severity
+from driftline.contract import CheckRule, Column, Contract
+from driftline.contract.values import ColumnType, Severity
 from driftline.windows import granularity
 
 Source = Literal["stream", "batch"]

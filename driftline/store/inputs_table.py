@@ -6,7 +6,7 @@ rows written before.
 
 from __future__ import annotations
 
-from driftline.contract.model import Column, Contract
+from driftline.contract import Column, Contract
 from driftline.errors import StatementRejected
 from driftline.store.client import Store
 
