@@ -64,7 +64,7 @@ def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partit
             "restore it, or delete and recreate the topic so that it gets a new identity"
         )
         raise TransportError(msg)
-    broken = _incomplete(store, source_id, partition)
+    broken = [*_incomplete(store, source_id, partition), *_uncovered(segments, kept.begin)]
     offset = min(max((segment["lo"] for segment in segments), default=0), *broken, reached)
     if kept.begin > offset:
         offset = max(kept.begin, reached)
@@ -95,6 +95,17 @@ def _incomplete(store: Store, source_id: str, partition: Partition) -> list[int]
         _key(source_id, partition),
     )
     return [row["lo"] for row in rows]
+
+
+def _uncovered(segments: Sequence[Mapping[str, Any]], begin: int) -> list[int]:
+    """Return where offsets still kept by the log are in no segment (a store that lost a commit record)."""
+    found = []
+    lo = reached = min(begin, segments[0]["lo"]) if segments else 0
+    for segment in segments:
+        if segment["lo"] > max(reached, begin):
+            found.append(lo)
+        lo, reached = segment["lo"], max(reached, segment["hi"])
+    return found
 
 
 def _watermark_after(segments: Sequence[Mapping[str, Any]]) -> Watermark:

@@ -212,7 +212,7 @@ def _default_text(key: str, field: Any) -> str:
 
 
 def _value_text(value: Any) -> str:
-    if isinstance(value, BaseModel) or value is None or value == ():
+    if isinstance(value, BaseModel) or value in (None, (), ""):
         return ""
     if isinstance(value, tuple):
         return f"`[{', '.join(_value_text(part).strip('`') for part in value)}]`"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumers.loop import Breaker, Pace
+from consumers.segments import DEFAULT_SEGMENT_SIZE
 from driftline.errors import CheckFailedError, TransportError
 from driftline.events import Marker
 from driftline.profiles import Profile
@@ -262,6 +263,22 @@ def test_counts_that_the_store_lost_are_made_again(pipeline: Pipeline) -> None:
 
     assert pipeline.audit().mismatches == ()
     assert {hour: row["n"] for hour, row in pipeline.counts().items()} == {**before, 2: 1}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_commit_record_that_the_store_lost_is_made_again(pipeline: Pipeline, lost: int) -> None:
+    pipeline.send(inputs(3 * DEFAULT_SEGMENT_SIZE - 10))
+    pipeline.consume()
+    before = {hour: (row["n"], row["id_sum"]) for hour, row in pipeline.counts().items()}
+    pipeline.store.execute(
+        "DELETE FROM segments WHERE topic = {topic:String} AND lo = {lo:UInt64}",
+        {"topic": pipeline.topic("inputs"), "lo": lost * DEFAULT_SEGMENT_SIZE},
+    )
+    assert pipeline.audit().mismatches != ()
+    pipeline.consume()
+
+    assert pipeline.audit().mismatches == ()
+    assert {hour: (row["n"], row["id_sum"]) for hour, row in pipeline.counts().items()} == before
 
 
 def test_a_contract_changed_within_a_segment_counts_each_event_once(store: Store, model: str, tmp_path: Path) -> None:
