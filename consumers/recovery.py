@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from consumers.flushing import raw_table
@@ -11,9 +12,10 @@ from consumers.identity import HOUR_MS, SeenIds
 from consumers.segments import DEFAULT_SEGMENT_SIZE, Start, StreamRules
 from consumers.watermarks import Watermark, decode_promises
 from driftline.clock import from_ms, to_ms
-from driftline.errors import TransportError
+from driftline.errors import ContractError, TransportError
 from driftline.store import Store
 from driftline.transport import Partition, TopicDescription
+from driftline.windows import granularity
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,22 @@ class Kept:
 
 
 def register_source(store: Store, rules: StreamRules, topic: TopicDescription) -> int:
-    """Note the topic's incarnation and its number of partitions; return its segment size, fixed at first sight."""
+    """Note the topic's incarnation and its number of partitions; return its segment size, fixed at first sight.
+
+    Raises:
+        ContractError: another model owns the topic; two would take each other's segments.
+    """
     known = store.query(
-        "SELECT segment_size, partitions, created FROM sources FINAL "
+        "SELECT segment_size, partitions, model, created FROM sources FINAL "
         "WHERE topic = {topic:String} AND source_id = {id:String}",
         {"topic": topic.name, "id": topic.topic_id},
     )
+    if known and known[0]["model"] != rules.contract.model:
+        msg = (
+            f"`topics.{rules.stream}` must be a topic of this model's own; {topic.name} is counted for model "
+            f"{known[0]['model']}; give {rules.contract.model} other topics, or another --home or --store"
+        )
+        raise ContractError(msg)
     if known and known[0]["partitions"] == topic.partitions:
         return int(known[0]["segment_size"])
     size = int(known[0]["segment_size"]) if known else DEFAULT_SEGMENT_SIZE
@@ -55,6 +67,7 @@ def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partit
 
     Raises:
         TransportError: the store has counted offsets that the log does not have: it was truncated.
+        ContractError: segments that stay as they are have counted in windows of another size.
     """
     segments = _segments(store, source_id, partition)
     reached = max((segment["hi"] for segment in segments), default=0)
@@ -71,6 +84,7 @@ def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partit
         if kept.begin > reached:
             _note_gap(store, source_id, partition, reached, kept.begin)
     before = [segment for segment in segments if segment["lo"] < offset]
+    _require_same_windows(store, rules, source_id, partition, offset)
     hours = _stored_hours(store, source_id, partition, offset)
     seen = SeenIds(hours, HourReader(store, rules, source_id, partition), offset)
     return Start(source_id, offset, _watermark_after(before), seen)
@@ -117,6 +131,25 @@ def _watermark_after(segments: Sequence[Mapping[str, Any]]) -> Watermark:
         promises=promises,
         last_append_ms=max((promise.append_ms for _, promise in promises), default=0),
     )
+
+
+def _require_same_windows(
+    store: Store, rules: StreamRules, source_id: str, partition: Partition, offset: int
+) -> None:
+    wanted = rules.contract.windows.stream
+    other = store.scalar(
+        "SELECT max(window_seconds) FROM segment_counts FINAL "
+        "WHERE topic = {topic:String} AND source_id = {source:String} AND p = {p:UInt16} AND lo < {lo:UInt64} "
+        "AND window_seconds != {seconds:UInt32}",
+        {**_key(source_id, partition), "lo": offset, "seconds": int(wanted.total_seconds())},
+    )
+    if other:
+        counted = granularity(timedelta(seconds=other))
+        msg = (
+            f"`windows.stream` must stay {counted}, the windows that {partition} is counted in; got "
+            f"{granularity(wanted)}; set it back, or count the topic anew in another --home or --store"
+        )
+        raise ContractError(msg)
 
 
 def _stored_hours(store: Store, source_id: str, partition: Partition, offset: int) -> Iterable[int]:

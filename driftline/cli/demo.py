@@ -103,10 +103,10 @@ def _months(home: Path) -> tuple[Path, Path]:
 
 
 def _build_reference(context: Context, system: System, month: Path) -> None:
-    from driftline.cli.referencing import build_from_month
+    from driftline.cli.referencing import build_from_file
 
     typer.echo("2. training two model versions and building the reference ...")
-    reference_id = build_from_month(context.home, system.contract, system.store, system.workers, month)
+    reference_id = build_from_file(context.home, system.contract, system.store, system.workers, month)
     typer.echo(f"   reference {reference_id}")
 
 

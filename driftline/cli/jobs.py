@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftline.cli.terminal import plain
+
 if TYPE_CHECKING:
     from batch.jobs import Choice, RunSummary
     from batch.ledger import Key
@@ -104,7 +106,7 @@ def ls(
             _echo_json(row)
         else:
             coverage = "" if row["coverage"] is None else f"coverage {row['coverage']:.1%}"
-            version = row["model_version"] or "-"
+            version = plain(row["model_version"], keep="") or "-"
             typer.echo(
                 f"{row['window_start']:%Y-%m-%d %H:%M} {row['granularity']:>3} {row['job']:<11} {version:<10} "
                 f"{row['status']:<12} revision {row['revision']} {'final' if row['is_final'] else 'open '} {coverage}"
@@ -127,7 +129,7 @@ def explain(ctx: typer.Context, window: _Period, kind: _Kinds = None, as_json: _
         if as_json:
             _echo_json(one)
             continue
-        version = one.model_version or "-"
+        version = plain(one.model_version, keep="") or "-"
         name = f"{one.window_start:%Y-%m-%d %H:%M} {one.granularity:>3} {one.job} {version}"
         typer.echo(f"{name}: {one.state}, {one.reason}")
         for part, (before, now) in one.changed.items():

@@ -31,6 +31,7 @@ from driftline.cli import (
     up,
 )
 from driftline.cli.context import Context
+from driftline.cli.terminal import plain
 from driftline.errors import DriftlineError
 
 app = typer.Typer(
@@ -103,7 +104,7 @@ def run() -> None:
     try:
         app()
     except DriftlineError as error:
-        typer.echo(f"driftline: {error}", err=True)
+        typer.echo(f"driftline: {plain(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)

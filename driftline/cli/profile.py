@@ -48,8 +48,14 @@ def export(
     model_version: _Version = "",
 ) -> None:
     """Write the window's profile as a file that whylogs reads (``DatasetProfileView.read``)."""
+    from driftline.errors import UsageError
+
     blob = _merged(ctx.obj, window, stream, model_version).to_bytes()
-    to.write_bytes(blob)
+    try:
+        to.write_bytes(blob)
+    except OSError as error:
+        msg = f"`--to` must be a file that can be written; got {to}: {error.strerror}; choose another"
+        raise UsageError(msg) from error
     typer.echo(f"{to}: {len(blob):,} bytes")
 
 

@@ -16,15 +16,18 @@ app = typer.Typer(help="Build, list and promote reference sets.", no_args_is_hel
 @app.command()
 def build(
     ctx: typer.Context,
-    from_: Annotated[Path, typer.Option("--from", help="A month of trips (parquet).")],
+    from_: Annotated[Path, typer.Option("--from", help="Rows of your own, or a month of trips (parquet).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make a month the reference; trains the contract's model versions on it unless they exist. Prints the id."""
+    """Make a file the reference and print its id; on a month of trips, train the versions that do not exist.
+
+    Rows of your own have event_time, label, the contract's columns and prediction.VERSION for each version.
+    """
     import msgspec
 
     from batch.reference import load_reference
     from batch.worker import Workers
-    from driftline.cli.referencing import build_from_month
+    from driftline.cli.referencing import build_from_file
 
     context: Context = ctx.obj
     contract = context.contract()
@@ -32,7 +35,7 @@ def build(
         workers.start()
         store = context.open_store()
         try:
-            reference_id = build_from_month(context.home, contract, store, workers, from_)
+            reference_id = build_from_file(context.home, contract, store, workers, from_)
             reference = load_reference(store, contract.model, reference_id)
         finally:
             store.close()

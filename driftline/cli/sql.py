@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _READING = frozenset({"select", "with", "from", "show", "describe", "desc", "explain", "exists"})
 
 
+_PIPE_WIDTH = 10_000  # a reader of a pipe wants whole values, not a terminal's eighty columns
+
+
 def sql(
     ctx: typer.Context,
     statement: Annotated[str, typer.Argument(help="One statement of ClickHouse SQL.")],
@@ -24,6 +27,9 @@ def sql(
     """Run one statement on the store and print its rows."""
     from driftline.errors import StatementRejected, UsageError
 
+    if not _first_word(statement):
+        msg = "the statement is empty; write one, such as \"SELECT * FROM metrics LIMIT 5\""
+        raise UsageError(msg)
     context: Context = ctx.obj
     with context.open_store() as store:
         try:
@@ -51,14 +57,25 @@ def print_rows(lines: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines.splitlines()]
+    from driftline.errors import UsageError
+
+    try:
+        rows = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines.splitlines()]
+    except msgspec.DecodeError as error:
+        msg = "the answer is not rows; `driftline sql` runs one statement, without a format of its own"
+        raise UsageError(msg) from error
     if not rows:
         typer.echo("no rows", err=True)
         return
-    table = Table(*rows[0], box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(_cell(name), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    console = Console(emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    console.print(table)
 
 
 def _answer(store: Store, statement: str) -> str:
@@ -73,4 +90,6 @@ def _first_word(statement: str) -> str:
 def _cell(value: Any) -> str:
     from rich.markup import escape
 
-    return "" if value is None else escape(str(value))
+    from driftline.cli.terminal import plain
+
+    return "" if value is None else escape(plain(str(value)))

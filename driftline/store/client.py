@@ -10,6 +10,7 @@ Each thread gets its own connection. Times come back aware, in UTC.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -155,6 +156,8 @@ class Store:
 
 
 def _connect(address: Address) -> Client:
+    # It logs what it raises, to a terminal that then shows our error too.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     settings = {"readonly": 2} if address.read_only else dict(_SAFE_INSERTS)
     if address.path is not None:
         return clickhouse_connect.get_client(
