@@ -133,18 +133,18 @@ def _watermark_after(segments: Sequence[Mapping[str, Any]]) -> Watermark:
     )
 
 
-def _require_same_windows(
-    store: Store, rules: StreamRules, source_id: str, partition: Partition, offset: int
-) -> None:
+def _require_same_windows(store: Store, rules: StreamRules, source_id: str, partition: Partition, offset: int) -> None:
     wanted = rules.contract.windows.stream
-    other = store.scalar(
-        "SELECT max(window_seconds) FROM segment_counts FINAL "
+    other = store.query(
+        "SELECT window_seconds FROM segment_counts FINAL "
         "WHERE topic = {topic:String} AND source_id = {source:String} AND p = {p:UInt16} AND lo < {lo:UInt64} "
-        "AND window_seconds != {seconds:UInt32}",
+        "AND window_seconds != {seconds:UInt32} AND (lo, contract_id) IN ("
+        "  SELECT lo, contract_id FROM segments FINAL"
+        "  WHERE topic = {topic:String} AND source_id = {source:String} AND p = {p:UInt16}) LIMIT 1",
         {**_key(source_id, partition), "lo": offset, "seconds": int(wanted.total_seconds())},
     )
     if other:
-        counted = granularity(timedelta(seconds=other))
+        counted = granularity(timedelta(seconds=other[0]["window_seconds"]))
         msg = (
             f"`windows.stream` must stay {counted}, the windows that {partition} is counted in; got "
             f"{granularity(wanted)}; set it back, or count the topic anew in another --home or --store"

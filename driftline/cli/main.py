@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,8 @@ def root(
 
 def run() -> None:
     """Run the command line; the exit code is 0, or 1 check failed, 2 usage, 3 infrastructure."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another alphabet, such as LANG=C
     try:
         app()
     except DriftlineError as error:

@@ -28,7 +28,7 @@ def sql(
     from driftline.errors import StatementRejected, UsageError
 
     if not _first_word(statement):
-        msg = "the statement is empty; write one, such as \"SELECT * FROM metrics LIMIT 5\""
+        msg = 'the statement is empty; write one, such as "SELECT * FROM metrics LIMIT 5"'
         raise UsageError(msg)
     context: Context = ctx.obj
     with context.open_store() as store:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 def plain(text: str, *, keep: str = "\n\t") -> str:
-    """Return ``text`` with everything invisible but blanks and ``keep`` spelled out.
+    r"""Return ``text`` with everything invisible but blanks and ``keep`` spelled out.
 
     That is control codes, marks that reverse the direction of reading, halves of characters.
 
-    >>> plain("red: \\x1b[31m")
-    'red: \\\\x1b[31m'
+    >>> plain("red: \x1b[31m")
+    'red: \\x1b[31m'
     """
     if text.isprintable():
         return text

@@ -71,13 +71,16 @@ def parse_url(url: str) -> Address:
     Raises:
         UsageError: it is neither.
     """
+    if url.startswith("chdb:///"):  # not split as a URL: a folder's name may hold #
+        if "?" in url:
+            msg = f"the embedded store's folder must have no ? in its name; got {url}; rename it or use another --home"
+            raise UsageError(msg)
+        return Address(path=str(Path("/" + url.removeprefix("chdb:///").lstrip("/"))))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise _unusable(url) from error
-    if parts.scheme == "chdb" and not parts.netloc and parts.path.startswith("/"):
-        return Address(path=str(Path("/" + parts.path.lstrip("/"))))
     if parts.scheme != "clickhouse" or not parts.hostname:
         raise _unusable(url)
     secure = parse_qs(parts.query).get("secure", ["0"])[-1] in {"1", "true"}

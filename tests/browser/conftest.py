@@ -18,8 +18,9 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium for one module: Playwright's event loop must not outlive the tests that need it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     if CHROMIUM is None:
         pytest.skip("no chromium on the PATH")

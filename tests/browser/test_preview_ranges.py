@@ -14,7 +14,7 @@ from tests.grafana import monitored
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
 def test_a_replay_of_an_old_month_is_shown_whole_and_says_so(page: Page, tmp_path: Path) -> None:

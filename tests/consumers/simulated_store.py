@@ -57,6 +57,10 @@ class SimulatedStore:
             for row in counts:
                 counted[row["lo"], row["contract_id"]] += row["n"]
             return [row for row in segments if counted[row["lo"], row["contract_id"]] < row["n_ok"]]
+        if sql.startswith("SELECT window_seconds FROM segment_counts"):
+            valid = {(row["lo"], row["contract_id"]) for row in segments}
+            below = [row for row in counts if row["lo"] < parameters["lo"] and (row["lo"], row["contract_id"]) in valid]
+            return [row for row in below if row["window_seconds"] != parameters["seconds"]][:1]
         assert sql.startswith("SELECT DISTINCT window_start, window_seconds FROM segment_counts"), sql
         return [row for row in counts if row["lo"] < parameters["lo"]]
 

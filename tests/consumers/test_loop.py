@@ -10,7 +10,7 @@ import pytest
 
 from consumers.loop import Breaker, Pace
 from consumers.segments import DEFAULT_SEGMENT_SIZE
-from driftline.errors import CheckFailedError, TransportError
+from driftline.errors import CheckFailedError, ContractError, TransportError
 from driftline.events import Marker
 from driftline.profiles import Profile
 from driftline.store import Store
@@ -355,3 +355,47 @@ def test_two_hundred_columns_go_through(store: Store, model: str, tmp_path: Path
     totals = pipeline.rows("SELECT column, total FROM window_counts WHERE topic = {topic:String} AND column != ''")
     assert {row["column"]: row["total"] for row in totals} == {f"c{n}": 20 * n + 190.0 for n in range(200)}
     assert pipeline.audit().mismatches == ()
+
+
+def test_a_second_model_on_the_same_topics_is_refused_and_takes_no_counts(pipeline: Pipeline, model: str) -> None:
+    pipeline.send(inputs(20))
+    pipeline.consume()
+    topics = pipeline.contract.topics
+    stranger = contract_of(
+        f"{model}_copy",
+        f"topics: {{inputs: {topics.inputs}, predictions: {topics.predictions}, labels: {topics.labels}}}\n",
+    )
+    copied = Pipeline(pipeline.store, stranger, pipeline.log)
+
+    with pytest.raises(ContractError) as caught:
+        copied.consume()
+
+    assert str(caught.value) == (
+        f"`topics.inputs` must be a topic of this model's own; {topics.inputs} is counted for model {model}; "
+        f"give {model}_copy other topics, or another --home or --store"
+    )
+    assert pipeline.audit().mismatches == ()
+    assert sum(row["n"] for row in pipeline.counts().values()) == 20
+
+
+def test_other_windows_are_refused_once_a_whole_segment_is_counted_and_taken_before(
+    pipeline: Pipeline, model: str
+) -> None:
+    half_hours = contract_of(model, "windows: {stream: 30m, profile: 30m}\n")
+    pipeline.send(inputs(20))
+    pipeline.consume()
+    changed = Pipeline(pipeline.store, half_hours, pipeline.log)
+    changed.consume()
+    changed.send(inputs(DEFAULT_SEGMENT_SIZE, first=20, step_ms=100))
+    changed.consume()
+    assert changed.audit().mismatches == ()
+
+    with pytest.raises(ContractError) as caught:
+        pipeline.consume()
+
+    assert str(caught.value) == (
+        f"`windows.stream` must stay 30m, the windows that {changed.topic('inputs')}[0] is counted in; got 1h; "
+        "set it back, or count the topic anew in another --home or --store"
+    )
+    changed.consume()
+    assert changed.audit().mismatches == ()

@@ -205,7 +205,9 @@ def test_a_taken_port_is_named(store: Store) -> None:
         UsageError, match=rf"^port {port} of 127\.0\.0\.1 cannot be bound: .+; choose another with --port$"
     ):
         serve(create_app(store, packaged_dashboards()), port)
-    first.run()
+    closing = threading.Thread(target=first.run)
+    closing.start()
+    closing.join()
 
 
 def test_a_folder_without_dashboards_is_named(store: Store, tmp_path: Path) -> None:

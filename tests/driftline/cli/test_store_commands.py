@@ -148,3 +148,42 @@ def test_serve_says_where_it_is_and_where_the_tokens_are_and_ends_cleanly(tmp_pa
     out, err = process.communicate(timeout=20)
 
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_sql_spells_out_what_a_terminal_would_obey_or_draw(home: Path) -> None:
+    code, out, _ = run(home, "sql", r"SELECT '\x1b]0;x\x07\u202e' AS codes, 'a:x:b' AS text")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()] == [["codes", "text"], [r"\x1b]0;x\x07\u202e", "a:x:b"]]
+
+
+def test_sql_runs_one_statement(home: Path) -> None:
+    assert run(home, "sql", "SELECT 1; SELECT 2") == (
+        2,
+        "",
+        "driftline: the answer is not rows; `driftline sql` runs one statement, without a format of its own\n",
+    )
+    assert run(home, "sql", " ") == (
+        2,
+        "",
+        'driftline: the statement is empty; write one, such as "SELECT * FROM metrics LIMIT 5"\n',
+    )
+
+
+def test_a_terminal_that_lacks_a_letter_shows_its_number(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    code, out, _ = run(home, "sql", "SELECT char(0xc3, 0xa9) AS letter")
+    assert (code, out.split()) == (0, ["letter", r"\xe9"])
+
+
+def test_the_store_stays_in_a_home_with_any_name(tmp_path: Path) -> None:
+    home = tmp_path / "a#b;c%41"
+    assert run(home, "sql", "SELECT 1 AS one", "--json") == (0, '{"one":1}\n', "")
+    assert (home / "store").is_dir()
+    assert [found.name for found in tmp_path.iterdir()] == [home.name]
+    question = tmp_path / "a?b"
+    assert run(question, "sql", "SELECT 1 AS one") == (
+        2,
+        "",
+        f"driftline: the embedded store's folder must have no ? in its name; got chdb://{question}/store; "
+        "rename it or use another --home\n",
+    )
