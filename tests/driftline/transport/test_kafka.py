@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import uuid
 from collections.abc import Iterator
@@ -20,17 +19,7 @@ from driftline.transport.limits import MAX_VALUE_BYTES
 from driftline.transport.topic_check import check_topics
 from tests.kafka_broker import KafkaBroker
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.xdist_group("kafka"),
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # the client leaks one per refusal
-]
-
-
-@pytest.fixture(autouse=True)
-def leaked_sockets_are_collected_here() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
 
 @pytest.fixture
