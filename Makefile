@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint bench clean faults
+.PHONY: demo test lint bench clean faults secrets
 
 demo: $(READY)  ## Replay two weeks with an incident, judge them, show the page at http://127.0.0.1:8080
 	$(BIN)/driftline --home .driftline/demo demo $(ARGS)
@@ -21,6 +21,9 @@ faults: $(READY)  ## The fault tests at full size
 
 bench: $(READY)  ## Compare with peers in one run; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+secrets:  ## Passwords for docker-compose.yml, made once; ARGS=--tls also certificates
+	$(PYTHON) deploy/make_secrets.py $(ARGS)
 
 clean:  ## Remove everything that make and driftline made here
 	rm -rf .venv .driftline .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

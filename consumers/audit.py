@@ -1,31 +1,46 @@
 """Whether every event of the log stands in the store exactly once: the claim, recomputed from scratch.
 
-Three legs. Per topic: produced = ok + duplicate + dead + pending, where produced is what the log holds
-without markers and control records. Per segment: the commit record equals the sum of its counts, and the
-segments cover the offsets without gap or overlap. Per window: number and hash sum of the identities
-are equal between the counts and the raw rows, whose hashes are computed anew by the engine.
+Three legs. Per topic: produced = ok + duplicate + dead + pending, where produced is what the log has taken
+without markers, control records and what it lost before it was read. Per segment: the commit record equals the
+sum of its counts and its dead letters, and the segments cover the offsets without gap or overlap. Per window:
+number and hash sum of the identities are equal between the counts and the raw rows.
+
+Exact while consumers run: the commit records are read first, and what lies beyond them is not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consumers.flushing import raw_table
+from consumers.audit_segments import (
+    Committed,
+    Finding,
+    Place,
+    count_findings,
+    covering_findings,
+    dead_findings,
+    read_committed,
+    uncovered,
+)
+from consumers.audit_windows import Comparison, StreamRows, compare_windows
 from driftline.contract import Contract
 from driftline.errors import TopicNotFound
 from driftline.events import STREAMS, Stream
 from driftline.store import Store
 from driftline.transport import Partition, TopicDescription, Transport
-from driftline.windows import to_window_ms
 
-_HASHED = {"inputs": "xxHash64(id)", "predictions": "xxHash64(concat(id, '\\0', model_version))", "labels": "id_hash"}
+_SUMS = ("n_ok", "n_duplicate", "n_dead", "n_marker", "n_control")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicAudit:
-    """The account of one topic; counts of records. ``mismatches`` are sentences, none when all is well."""
+    """The account of one topic; counts of records of its present incarnation.
+
+    ``mismatches`` are sentences, none when all is well. ``healed`` names windows whose figures are corrected from the
+    raw rows; ``unsettled`` counts windows and segments that await the next flush of a consumer, running or dead.
+    """
 
     topic: str
     stream: Stream
@@ -37,153 +52,146 @@ class TopicAudit:
     markers: int
     windows: int
     mismatches: tuple[str, ...]
+    healed: tuple[str, ...] = ()
+    unsettled: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A topic's account and what it rests on, for healing."""
+
+    account: TopicAudit
+    rows: StreamRows
+    committed: Committed
+    findings: tuple[Finding, ...]
+    comparison: Comparison
+    source_id: str = ""
+    begin: Mapping[Place, int] | None = None
 
 
 def audit(store: Store, transport: Transport, contract: Contract) -> list[TopicAudit]:
     """Return the account of each of the contract's topics; a topic that does not exist yet is empty."""
-    return [_audit_topic(store, transport, contract, stream) for stream in STREAMS]
+    return [examine(store, transport, contract, stream).account for stream in STREAMS]
 
 
 def pending_records(store: Store, transport: Transport, contract: Contract) -> int:
     """Return how many records of the contract's topics the store has not counted yet."""
-    return sum(_pending(store, transport, getattr(contract.topics, stream)) for stream in STREAMS)
+    return sum(_pending(store, transport, contract, getattr(contract.topics, stream)) for stream in STREAMS)
 
 
-def _pending(store: Store, transport: Transport, topic: str) -> int:
+def _pending(store: Store, transport: Transport, contract: Contract, topic: str) -> int:
     description = transport.describe_topic(topic)
+    reached = read_committed(store, contract.model, topic).reached
     begin, end = _kept_offsets(transport, description)
-    segments = _segments(store, {"topic": topic, "source": description.topic_id})
-    return sum(_uncounted(segments, part, begin[part], end[part]) for part in end)
+    return sum(end[place] - max(begin[place], reached.get(place, 0)) for place in end)
 
 
-def _kept_offsets(transport: Transport, topic: TopicDescription) -> tuple[dict[Partition, int], dict[Partition, int]]:
+def examine(
+    store: Store, transport: Transport, contract: Contract, stream: Stream, starts: Collection[int] | None = None
+) -> Examined:
+    """Return the account of one topic, with the windows that begin at ``starts`` (epoch ms) compared, or with all."""
+    rows = StreamRows(store, contract, stream)
+    committed = read_committed(store, contract.model, rows.topic)
+    try:
+        description = transport.describe_topic(rows.topic)
+    except TopicNotFound:
+        account = TopicAudit(rows.topic, stream, 0, 0, 0, 0, 0, 0, 0, ())
+        return Examined(account, rows, committed, (), Comparison(frozenset(), (), (), frozenset()))
+    begin, end = _kept_offsets(transport, description)
+    comparison = compare_windows(rows, committed, starts)
+    counts, unsettled = count_findings(store, committed)
+    gaps = store.query(
+        "SELECT source_id, p, from_o, to_o FROM data_gaps FINAL "
+        "WHERE topic = {topic:String} AND reason = 'retention' ORDER BY p, from_o",
+        {"topic": rows.topic},
+    )
+    log = _Log(description.topic_id, begin, end, gaps)
+    findings = (
+        *log.findings(committed),
+        *covering_findings(committed, gaps),
+        *counts,
+        *dead_findings(store, committed),
+    )
+    account = _account(rows, committed, log, comparison, findings, unsettled)
+    return Examined(account, rows, committed, findings, comparison, description.topic_id, begin)
+
+
+def _account(
+    rows: StreamRows,
+    committed: Committed,
+    log: _Log,
+    comparison: Comparison,
+    findings: Sequence[Finding],
+    unsettled: int,
+) -> TopicAudit:
+    current = [segment for segment in committed.segments if segment.place.source_id == log.source_id]
+    totals = {name: sum(getattr(segment, name) for segment in current) for name in _SUMS}
+    pending, lost = log.pending(committed), log.lost()
+    produced = sum(log.end.values()) - lost - totals["n_marker"] - totals["n_control"]
+    accounted = totals["n_ok"] + totals["n_duplicate"] + totals["n_dead"] + pending
+    return TopicAudit(
+        topic=rows.topic,
+        stream=rows.stream,
+        produced=produced,
+        ok=totals["n_ok"],
+        duplicate=totals["n_duplicate"],
+        dead=totals["n_dead"],
+        pending=pending,
+        markers=totals["n_marker"],
+        windows=len(comparison.compared),
+        mismatches=(
+            *([f"{produced} records produced, {accounted} accounted for"] if produced != accounted else []),
+            *(finding.text for finding in findings),
+            *map(str, comparison.differing),
+        ),
+        healed=tuple(map(str, comparison.healed)),
+        unsettled=unsettled + len(comparison.unsettled),
+        lost=lost,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """The offsets that the log keeps of the topic's present incarnation, and those noted as lost."""
+
+    source_id: str
+    begin: Mapping[Place, int]
+    end: Mapping[Place, int]
+    gaps: Sequence[Mapping[str, Any]]
+
+    def lost(self) -> int:
+        """Return how many records left the log before they were read, as far as a consumer has noted it."""
+        return sum(gap["to_o"] - gap["from_o"] for gap in self.gaps if gap["source_id"] == self.source_id)
+
+    def pending(self, committed: Committed) -> int:
+        """Return how many records are in the log and not counted."""
+        return sum(
+            max(0, self.end[place] - max(self.begin[place], self._known(committed, place))) for place in self.end
+        )
+
+    def findings(self, committed: Committed) -> list[Finding]:
+        """Return what left the log before it was read and is not noted, and where the log ends before the counts."""
+        found = []
+        for place, end in self.end.items():
+            reached = committed.reached.get(place, 0)
+            if reached > end:
+                text = f"{place}: the log ends at offset {end}, the store has counted up to {reached}"
+                found.append(Finding(text))
+            for start, stop in uncovered(reached, self.begin[place], place, self.gaps):
+                text = f"{place}: offsets {start} to {stop} have left the log and were never counted"
+                found.append(Finding(text))
+        return found
+
+    def _known(self, committed: Committed, place: Place) -> int:
+        noted: list[int] = [gap["to_o"] for gap in self.gaps if (gap["source_id"], gap["p"]) == place]
+        return max([committed.reached.get(place, 0), *noted])
+
+
+def _kept_offsets(transport: Transport, topic: TopicDescription) -> tuple[dict[Place, int], dict[Place, int]]:
     partitions = [Partition(topic.name, index) for index in range(topic.partitions)]
     with transport.consumer() as consumer:
         consumer.assign(dict.fromkeys(partitions, 0))
-        return consumer.begin_offsets(partitions), consumer.end_offsets(partitions)
-
-
-def _uncounted(segments: Sequence[dict[str, Any]], partition: Partition, begin: int, end: int) -> int:
-    reached: int = max([begin, *(row["hi"] for row in segments if row["p"] == partition.index)])
-    return end - reached
-
-
-def _audit_topic(store: Store, transport: Transport, contract: Contract, stream: Stream) -> TopicAudit:
-    topic: str = getattr(contract.topics, stream)
-    try:
-        description = transport.describe_topic(topic)
-    except TopicNotFound:
-        return TopicAudit(topic, stream, 0, 0, 0, 0, 0, 0, 0, ())
-    begin, end = _kept_offsets(transport, description)
-    source = {"topic": topic, "source": description.topic_id}
-    segments = _segments(store, source)
-    pending = sum(_uncounted(segments, part, begin[part], end[part]) for part in end)
-    totals = {
-        name: sum(row[name] for row in segments) for name in ("n_ok", "n_duplicate", "n_dead", "n_marker", "n_control")
-    }
-    lost = store.scalar(
-        "SELECT sum(to_o - from_o) FROM data_gaps FINAL WHERE topic = {topic:String} AND source_id = {source:String}",
-        source,
-    )
-    kept = sum(end[part] - begin[part] for part in end)
-    expired = sum(begin.values()) - (lost or 0)
-    produced = kept + expired - totals["n_marker"] - totals["n_control"]
-    windows, wrong = _compare_windows(store, contract, stream, source)
-    account = totals["n_ok"] + totals["n_duplicate"] + totals["n_dead"] + pending
-    complaints = [
-        *([f"{produced} records produced, {account} accounted for"] if produced != account else []),
-        *_segment_complaints(segments, begin),
-        *_count_complaints(store, source),
-        *_dead_complaints(store, source, totals["n_dead"]),
-        *wrong,
-    ]
-    return TopicAudit(
-        topic,
-        stream,
-        produced,
-        totals["n_ok"],
-        totals["n_duplicate"],
-        totals["n_dead"],
-        pending,
-        totals["n_marker"],
-        windows,
-        tuple(complaints),
-    )
-
-
-def _segments(store: Store, source: dict[str, Any]) -> list[dict[str, Any]]:
-    return store.query(
-        "SELECT p, lo, hi, n_records, n_ok, n_duplicate, n_dead, n_marker, n_control FROM segments FINAL "
-        "WHERE topic = {topic:String} AND source_id = {source:String} ORDER BY p, lo",
-        source,
-    )
-
-
-def _segment_complaints(segments: Sequence[dict[str, Any]], begin: dict[Partition, int]) -> list[str]:
-    complaints = []
-    reached: dict[int, int] = {}
-    begins = {part.index: offset for part, offset in begin.items()}
-    for row in segments:
-        p, lo, before = row["p"], row["lo"], reached.get(row["p"], 0)
-        parts = row["n_ok"] + row["n_duplicate"] + row["n_dead"] + row["n_marker"]
-        if parts != row["n_records"] or row["hi"] - lo != row["n_records"] + row["n_control"]:
-            complaints.append(f"partition {p}, segment {lo}: {row['n_records']} records, {parts} classified")
-        if lo < before:
-            complaints.append(f"partition {p}: segments overlap between offsets {lo} and {before}")
-        if lo > before and begins.get(p, 0) < lo:
-            complaints.append(f"partition {p}: offsets {before} to {lo} are in no segment")
-        reached[p] = row["hi"]
-    return complaints
-
-
-def _count_complaints(store: Store, source: dict[str, Any]) -> list[str]:
-    rows = store.query(
-        "SELECT s.p AS p, s.lo AS lo, s.n_ok AS n_ok, c.n AS n FROM segments AS s FINAL LEFT JOIN ("
-        "  SELECT p, lo, contract_id, sum(n) AS n FROM segment_counts FINAL WHERE topic = {topic:String}"
-        "  AND source_id = {source:String} AND column = '' GROUP BY p, lo, contract_id"
-        ") AS c ON c.p = s.p AND c.lo = s.lo AND c.contract_id = s.contract_id "
-        "WHERE s.topic = {topic:String} AND s.source_id = {source:String} AND c.n != s.n_ok",
-        source,
-    )
-    return [f"partition {r['p']}, segment {r['lo']}: {r['n_ok']} events committed, {r['n']} counted" for r in rows]
-
-
-def _dead_complaints(store: Store, source: dict[str, Any], counted: int) -> list[str]:
-    kept = store.scalar(
-        "SELECT count() FROM dead_letters AS d FINAL INNER JOIN ("
-        "  SELECT p, max(hi) AS hi FROM segments FINAL"
-        "  WHERE topic = {topic:String} AND source_id = {source:String} GROUP BY p"
-        ") AS s ON s.p = d.p WHERE d.topic = {topic:String} AND d.source_id = {source:String} AND d.o < s.hi",
-        source,
-    )
-    return [f"{counted} dead letters counted, {kept} kept"] if kept != counted else []
-
-
-def _compare_windows(store: Store, contract: Contract, stream: Stream, source: dict[str, Any]) -> tuple[int, list[str]]:
-    """Return how many windows were compared, and what differs between the counts and the raw rows."""
-    moment = "label_time" if stream == "labels" else "event_time"
-    version = "model_version" if stream == "predictions" else "''"
-    model = "" if stream == "inputs" else "AND r.model = {model:String} "
-    rows = store.query(
-        "SELECT if(c.n > 0, c.window_start, r.window_start) AS window_start, "  # noqa: S608
-        "if(c.n > 0, c.model_version, r.model_version) AS model_version, c.n AS n, r.n AS raw_n, "
-        "c.id_sum AS id_sum, r.id_sum AS raw_id_sum FROM ("
-        "  SELECT window_start, model_version, sum(n) AS n, sum(id_sum) AS id_sum FROM window_counts"
-        "  WHERE topic = {topic:String} AND column = '' GROUP BY window_start, model_version"
-        ") AS c FULL OUTER JOIN ("
-        f"  SELECT toStartOfInterval(r.{moment}, toIntervalMillisecond({{window_ms:UInt64}}), 'UTC') AS window_start,"
-        f"  {version} AS model_version, count() AS n, sum({_HASHED[stream]}) AS id_sum"
-        f"  FROM {raw_table(contract, stream)} AS r FINAL INNER JOIN ("
-        "    SELECT source_id, p, max(hi) AS hi FROM segments FINAL WHERE topic = {topic:String} GROUP BY source_id, p"
-        f"  ) AS s ON s.source_id = r.source_id AND s.p = r.p WHERE r.o < s.hi {model}"
-        "  GROUP BY window_start, model_version"
-        ") AS r ON r.window_start = c.window_start AND r.model_version = c.model_version",
-        {**source, "model": contract.model, "window_ms": to_window_ms(contract.windows.stream)},
-    )
-    wrong = [
-        f"window {row['window_start']:%Y-%m-%dT%H:%MZ} {row['model_version']}: "
-        f"{row['n']} counted, {row['raw_n']} raw rows"
-        for row in rows
-        if row["n"] != row["raw_n"] or row["id_sum"] != row["raw_id_sum"]
-    ]
-    return len(rows), wrong
+        begin, end = consumer.begin_offsets(partitions), consumer.end_offsets(partitions)
+    places = {partition: Place(topic.topic_id, partition.index) for partition in partitions}
+    return {places[part]: begin[part] for part in partitions}, {places[part]: end[part] for part in partitions}

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     BEFORE_FLOOR = "before_floor"
     IN_FUTURE = "in_future"
     MARKER = "marker"
+    QUARANTINED = "quarantined"
 
 
 class DeadRecord(Exception):  # not a failure of ours: the outcome of one record

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from consumers.counters import Key, WindowCounts
 from consumers.decoding import IntArray
+from consumers.identity import SeenIds
 from consumers.rows import MOMENT, constant
 from consumers.segments import DeadRow, PartitionState, Segment
 from consumers.watermarks import encode_promises
@@ -26,11 +28,14 @@ from driftline.contract import Contract
 from driftline.events import Stream
 from driftline.profiles import library
 from driftline.store import Store
+from driftline.transport import Partition
 
 ALGORITHM_VERSION = "1"
 PROFILE_EVERY_SECONDS = 60.0  # an open window's profile need not be fresher than this
 RAW_BYTES_KEPT = 65_536
+_FOR_EVER_SECONDS = 2**32 - 1  # the engine adds it to now and stops at the year 2106
 _MONTHS_PER_INSERT = 90  # the engine refuses a block that touches more than 100 partitions
+Rows: TypeAlias = pa.Table | list[dict[str, Any]]
 _DueProfile = tuple[PartitionState, Segment, Key]
 
 
@@ -47,46 +52,73 @@ class Writer:
         return segment.hi << 16 | self.contract_seq
 
 
-@dataclass(slots=True)
-class Flusher:
-    """Writes partitions' states to the store."""
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """The rows of one flush, in the order in which they must be written; ``reached`` is each partition's offset."""
 
-    store: Store
-    writer: Writer
-    clock: Clock
-    _profiled_at: dict[int, float] = field(default_factory=dict)
+    inserts: tuple[tuple[str, Rows], ...]
+    raw_rows: int
+    reached: Mapping[Partition, int]
+    seen: tuple[tuple[SeenIds, int], ...]
 
-    def flush(self, states: Iterable[PartitionState], *, final: bool = False) -> int:
-        """Store everything absorbed and return the number of raw rows; ``final`` also stores every profile.
+    def write(self, store: Store) -> None:
+        """Write all of it; may be repeated from the start after any failure.
 
         Raises:
             StoreUnavailable: nothing is lost; call again.
+        """
+        for table, rows in self.inserts:
+            if isinstance(rows, pa.Table):
+                store.insert(table, rows)
+            else:
+                store.insert_rows(table, rows)
+
+    def take_note(self) -> None:
+        """Tell the partitions' memories that all of it is written."""
+        for seen, offset in self.seen:
+            seen.written(offset)
+
+
+@dataclass(slots=True)
+class Flusher:
+    """Takes what partitions have collected and makes the rows of a flush of it."""
+
+    writer: Writer
+    clock: Clock
+    _profiled_at: dict[Partition, float] = field(default_factory=dict)
+
+    def prepare(self, states: Iterable[PartitionState], *, final: bool = False) -> Flush | None:
+        """Take over everything absorbed, and return it as rows; ``final`` also takes every profile.
+
+        What is returned must be written before anything that is prepared later.
         """
         states = list(states)
         moved = [state for state in states if state.segments[-1].dirty or len(state.segments) > 1 or state.pending_rows]
         due = [(state, *profile) for state in states for profile in self._due_profiles(state, final)]
         if not moved and not due:
-            return 0
-        written = self._insert_raw(moved)
-        self._insert_profiles([self._profile_row(*profile) for profile in due])
-        self._insert_counts(moved)
-        self._insert("dead_letters", [self._dead_row(state, row) for state in moved for row in state.dead])
-        self._insert("segments", [self._segment_row(state, s) for state in moved for s in state.segments if s.dirty])
-        self._insert("watermarks", [self._watermark_row(state) for state in moved])
-        self._take_note(moved, due)
-        return written
+            return None
+        raw = list(self._raw_inserts(moved))
+        inserts: list[tuple[str, Rows]] = [
+            *raw,
+            *self._profile_inserts([self._profile_row(*profile) for profile in due]),
+            *self._count_inserts(moved),
+            ("dead_letters", [self._dead_row(state, row) for state in moved for row in state.dead]),
+            ("segments", [self._segment_row(state, s) for state in moved for s in state.segments if s.dirty]),
+            ("watermarks", [self._watermark_row(state) for state in moved]),
+        ]
+        self._hand_over(moved, due)
+        reached = {state.partition: state.next_offset for state in moved}
+        seen = tuple((state.start.seen, state.next_offset) for state in moved)
+        return Flush(tuple(inserts), sum(rows.num_rows for _, rows in raw), reached, seen)
 
-    def _take_note(self, moved: list[PartitionState], profiled: list[_DueProfile]) -> None:
+    def _hand_over(self, moved: list[PartitionState], profiled: list[_DueProfile]) -> None:
         for state, segment, key in profiled:
             segment.profiles.dirty.discard(key)
-            self._profiled_at[id(state)] = self.clock.monotonic()
+            self._profiled_at[state.partition] = self.clock.monotonic()
         for state in moved:
-            state.stored()
+            state.hand_over()
 
-    def _insert(self, table: str, rows: list[dict[str, Any]]) -> None:
-        self.store.insert_rows(table, rows)
-
-    def _insert_raw(self, states: list[PartitionState]) -> int:
+    def _raw_inserts(self, states: list[PartitionState]) -> Iterator[tuple[str, pa.Table]]:
         tables: dict[str, list[pa.Table]] = {}
         for state in states:
             tables.setdefault(raw_table(self.writer.contract, state.rules.stream), []).extend(state.raw)
@@ -94,14 +126,13 @@ class Flusher:
             if parts:
                 time_column = "label_time" if name == "labels" else "event_time"
                 for block in _by_months(pa.concat_tables(parts), time_column):
-                    self.store.insert(name, block)
-        return sum(part.num_rows for parts in tables.values() for part in parts)
+                    yield name, block
 
-    def _insert_counts(self, states: list[PartitionState]) -> None:
+    def _count_inserts(self, states: list[PartitionState]) -> Iterator[tuple[str, pa.Table]]:
         parts = [self._count_rows(state, segment) for state in states for segment in state.segments if segment.dirty]
         if parts:
             for block in _by_months(pa.concat_tables(parts), "window_start"):
-                self.store.insert("segment_counts", block)
+                yield "segment_counts", block
 
     def _count_rows(self, state: PartitionState, segment: Segment) -> pa.Table:
         counts, keys = segment.counts, sorted(segment.counts.dirty)
@@ -139,21 +170,21 @@ class Flusher:
     def _due_profiles(self, state: PartitionState, final: bool) -> Iterator[tuple[Segment, Key]]:
         lateness = self.writer.contract.windows.allowed_lateness
         complete_to = state.watermark.complete_to_ms(lateness)
-        since = self.clock.monotonic() - self._profiled_at.setdefault(id(state), self.clock.monotonic())
+        since = self.clock.monotonic() - self._profiled_at.setdefault(state.partition, self.clock.monotonic())
         for segment in state.segments:
             for key in sorted(segment.profiles.dirty):
                 closed = key[0] + state.rules.profile_ms <= complete_to
                 if final or segment.closed or closed or since >= PROFILE_EVERY_SECONDS:
                     yield segment, key
 
-    def _insert_profiles(self, rows: list[dict[str, Any]]) -> None:
+    def _profile_inserts(self, rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         by_month: dict[tuple[int, int], list[dict[str, Any]]] = {}
         for row in rows:
             by_month.setdefault((row["window_start"].year, row["window_start"].month), []).append(row)
         months = sorted(by_month)
         for first in range(0, len(months), _MONTHS_PER_INSERT):
             chosen = months[first : first + _MONTHS_PER_INSERT]
-            self._insert("segment_profiles", [row for month in chosen for row in by_month[month]])
+            yield "segment_profiles", [row for month in chosen for row in by_month[month]]
 
     def _profile_row(self, state: PartitionState, segment: Segment, key: Key) -> dict[str, Any]:
         blob = segment.profiles.profiles[key].to_bytes()
@@ -188,13 +219,17 @@ class Flusher:
             "source_id": state.start.source_id,
             "p": state.partition.index,
             "o": row.offset,
+            "contract_id": self.writer.contract.id,
             "rev": 0,
-            "status": "new",
+            "status": "copy" if row.origin else "new",
+            "redrive_of": row.origin.text if row.origin else "",
+            "redrives": row.origin.number if row.origin else 0,
             "reason": row.letter.reason,
             "error": row.letter.error[:500],
             "raw": row.raw[:RAW_BYTES_KEPT],
             "raw_sha256": hashlib.sha256(row.raw).hexdigest(),
             "raw_bytes": len(row.raw),
+            "keep_seconds": _kept_seconds(self.writer.contract.retention.dead_letters),
             "append_time": from_ms(row.append_ms),
         }
 
@@ -232,6 +267,10 @@ class Flusher:
 def raw_table(contract: Contract, stream: Stream) -> str:
     """Return the name of the table that holds the stream's events."""
     return contract.raw_inputs_table if stream == "inputs" else stream
+
+
+def _kept_seconds(retention: timedelta | None) -> int:
+    return _FOR_EVER_SECONDS if retention is None else min(int(retention.total_seconds()), _FOR_EVER_SECONDS)
 
 
 def _by_months(rows: pa.Table, time_column: str) -> Iterator[pa.Table]:

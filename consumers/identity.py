@@ -52,6 +52,7 @@ class SeenIds:
         self._capacity = capacity
         self._hours: dict[int, set[int]] = {}  # least recently touched first
         self._unflushed: set[int] = set()
+        self._in_flight: set[int] = set()
 
     def mark(self, times_ms: IntArray, hashes: HashArray) -> npt.NDArray[np.bool_]:
         """Remember the events, in this order, and return which of them were known before."""
@@ -64,13 +65,21 @@ class SeenIds:
             self._mark_hour(int(hours[rows[0]]), rows, hashes[rows].tolist(), duplicate)
         return duplicate
 
-    def flushed(self, next_offset: int) -> None:
-        """Take note that all below ``next_offset`` is in the store; forget the oldest hours beyond capacity."""
-        self._below = next_offset
-        self._stored_hours |= self._unflushed
+    def handed_over(self) -> None:
+        """Take note that everything marked so far is on its way to the store."""
+        self._in_flight |= self._unflushed
         self._unflushed.clear()
+
+    def written(self, next_offset: int) -> None:
+        """Take note that all below ``next_offset`` is in the store; forget the oldest hours beyond capacity.
+
+        Hours marked since they were handed over stay in memory: the store does not know all of them yet.
+        """
+        self._below = next_offset
+        self._stored_hours |= self._in_flight
+        self._in_flight.clear()
         held = sum(map(len, self._hours.values()))
-        for hour in list(self._hours):
+        for hour in [hour for hour in self._hours if hour not in self._unflushed]:
             if held <= self._capacity:
                 break
             held -= len(self._hours.pop(hour))

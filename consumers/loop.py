@@ -1,28 +1,43 @@
-"""The consumer: poll, absorb, flush what is due, commit.
+"""The consumer: poll, absorb, hand what is due to the writer, commit what it has written.
 
-Single-threaded. Partitions are given, not negotiated. While the store does not answer, reading is
-paused, the log's client is kept alive, and the same flush is tried again; nothing is skipped.
+Reading, counting and profiling happen in the thread that calls; flushes are written in another, one at a
+time. While the store does not answer, the same flush is tried again and again, reading pauses once enough
+waits to be written, and the log's client is kept alive; nothing is skipped: what was not stored when the
+consumer stops is read again by the next one.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import structlog
-import tenacity
 
-from consumers.decoding import Decoded
+from consumers.breaker import Breaker, Pauses, pause_reason
+from consumers.closings import Closings
 from consumers.flushing import Flusher
-from consumers.recovery import Kept, register_source, start_of
-from consumers.segments import PartitionState, StreamRules
+from consumers.holdings import Holdings
+from consumers.membership import EVERYTHING, Group, Membership
+from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer, Standing
+from consumers.quarantine import Guard
+from consumers.rules import StreamRules
+from consumers.segments import Absorbed
+from consumers.writing import BackgroundWriter, patiently
 from driftline.clock import Clock
-from driftline.errors import CheckFailedError, StoreUnavailable, TopicMismatch, TransportError, TransportUnavailable
-from driftline.transport import Consumer, Partition, RecordBatch, TopicDescription, Transport
+from driftline.errors import (
+    CheckFailedError,
+    OffsetOutOfRange,
+    StoreUnavailable,
+    TransportError,
+    TransportUnavailable,
+    UsageError,
+)
+from driftline.store import Store
+from driftline.transport import Consumer, Partition, RecordBatch, Transport
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -31,9 +46,13 @@ FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 50_000
 POLL_SECONDS = 0.2
 POLL_RECORDS = 5_000
-BREAKER_RECORDS = 1_000
-BREAKER_SHARE = 0.5
+STOP_SECONDS = 5.0  # how long a consumer that was told to stop goes on trying to store what it has
 _LOG_REST_SECONDS = 1.0
+_NAP_SECONDS = 0.2  # the longest that a request to stop waits for a rest to end
+_MOMENT_SECONDS = 0.001
+_STANDING_SECONDS = 10.0
+_NO_ANSWER = "the store does not answer"
+_FLUSHES_WAITING = 2  # so many flushes' rows may wait behind the one that is being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,189 +71,353 @@ class Progress:
 
     records: int = 0
     ok: int = 0
+    duplicates: int = 0
+    late: int = 0
     dead: int = 0
     flushes: int = 0
     paused_topics: dict[str, str] = field(default_factory=dict)
+    stopped_partitions: dict[str, str] = field(default_factory=dict)
 
-
-class Breaker:
-    """Trips when more than half of the last thousand records of a topic are dead letters."""
-
-    def __init__(self, records: int = BREAKER_RECORDS, share: float = BREAKER_SHARE) -> None:
-        self._records, self._share = records, share
-        self._recent: deque[bool] = deque(maxlen=records)
-
-    def tripped_at(self, records: int, events: Decoded) -> bool:
-        """Take note of a batch of ``records`` and return whether any stretch of the last thousand was too bad."""
-        bad = np.zeros(records, dtype=bool)
-        bad[[letter.index for letter in events.dead]] = True
-        history = np.concatenate([np.array(self._recent, dtype=bool), bad])
-        self._recent.extend(bad.tolist())
-        sums = np.concatenate([[0], np.cumsum(history)])
-        stretches = sums[self._records :] - sums[: -self._records] if len(sums) > self._records else np.array([0])
-        return bool((stretches > self._share * self._records).any())
+    @property
+    def complaints(self) -> list[str]:
+        """Why something was not read, a sentence each."""
+        return [*self.paused_topics.values(), *self.stopped_partitions.values()]
 
 
 class ConsumerLoop:
     """Reads partitions of the three topics of one contract and keeps the store up to date."""
 
-    def __init__(self, transport: Transport, flusher: Flusher, clock: Clock, pace: Pace | None = None) -> None:
-        self._transport = transport
+    def __init__(
+        self,
+        transport: Transport,
+        store: Store,
+        flusher: Flusher,
+        clock: Clock,
+        pace: Pace | None = None,
+        membership: Membership = EVERYTHING,
+        observer: Observer | None = None,
+    ) -> None:
+        contract = flusher.writer.contract
+        self._membership, self._clock, self._pace = membership, clock, pace or Pace()
         self._flusher = flusher
-        self._clock = clock
-        self._pace = pace or Pace()
-        self._consumer: Consumer = transport.consumer()
-        self._states: dict[Partition, PartitionState] = {}
+        self._observer = observer or NullObserver()
+        self._consumer: Consumer = transport.consumer(membership.name if isinstance(membership, Group) else None)
+        self._guard = Guard(store, flusher.writer.name)
+        self._holdings = Holdings(transport, self._consumer, store, membership, self._guard)
+        self._writer = BackgroundWriter(store, clock, self._observer.store_failed)
+        self._pauses = Pauses(store, contract.model, contract.id)
+        self._closings = Closings(contract)
+        self._closed: list[ClosedWindow] = []  # told once the flush that completes them is written
         self._breakers: dict[str, Breaker] = {}
-        self._flushed_at = clock.monotonic()
+        self._tripped: set[str] = set()  # paused here, and not yet written down
+        self._backlog: list[RecordBatch] = []
+        self._assigned: frozenset[Partition] = frozenset()
+        self._flushed_at, self._stood_at = clock.monotonic(), -math.inf
+        self._stop = threading.Event()
         self.progress = Progress()
 
     def open(self, streams: Sequence[StreamRules]) -> None:
-        """Find every partition of the contract's topics and resume where the store says.
+        """Find the contract's topics and resume where the store says, or join the consumer group.
 
         Raises:
             TopicNotFound: a topic does not exist yet.
-            TopicMismatch: a topic keeps its producers' times instead of stamping records itself.
-            TransportError: a log has lost records that the store has counted.
+            TopicMismatch: a topic breaks a rule that counting exactly needs.
         """
-        for rules in streams:
-            topic = self._transport.describe_topic(topic_of(rules))
-            _require_append_time(topic)
-            size = register_source(self._flusher.store, rules, topic)
-            for index in range(topic.partitions):
-                self._open_partition(rules, Partition(topic.name, index), topic.topic_id, size)
-            self._breakers[topic.name] = Breaker()
-        self._consumer.assign({partition: state.next_offset for partition, state in self._states.items()})
+        self._holdings.open({topic_of(rules): rules for rules in streams})
+        self._breakers = {topic_of(rules): Breaker() for rules in streams}
+        self._heed_pauses()
+        self._show_assignment()
 
     def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None = None) -> None:
-        """Consume until ``stop`` is set; then store everything."""
+        """Consume until ``stop`` is set; then store everything.
+
+        Raises:
+            StoreUnavailable: told to stop while the store does not answer; some records are not stored.
+        """
+        self._stop = stop
         while not stop.is_set():
             self.step()
             if on_progress:
                 on_progress(self.progress)
-        self.flush(final=True)
+        self._end()
 
     def run_until_end(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None = None) -> None:
         """Consume up to the end offsets of this moment; then store everything.
 
         Raises:
-            CheckFailedError: a topic is paused because most of its records are bad.
+            CheckFailedError: a topic is paused because most of its records are bad, or a partition's log lost records.
+            StoreUnavailable: as ``run``.
+            UsageError: the group may take partitions away, so that there is no end to reach.
         """
-        ends = self._consumer.end_offsets(list(self._states))
-        while not stop.is_set() and any(self._states[p].next_offset < end for p, end in ends.items() if self._reads(p)):
+        if isinstance(self._membership, Group):
+            msg = "the end of a consumer group's partitions is nobody's; leave out --until-end or --group"
+            raise UsageError(msg)
+        self._stop = stop
+        ends = self._consumer.end_offsets(list(self._holdings.states))
+        while not stop.is_set() and any(self._reads_up_to(partition, end) for partition, end in ends.items()):
             self.step()
             if on_progress:
                 on_progress(self.progress)
-        self.flush(final=True)
-        if self.progress.paused_topics:
-            raise CheckFailedError("; ".join(self.progress.paused_topics.values()))
+        self._end()
+        if self.progress.complaints:
+            raise CheckFailedError("; ".join(self.progress.complaints))
 
     def step(self) -> None:
-        """Poll once, absorb what came, flush if it is time; a log that does not answer is asked again later."""
+        """Poll once, absorb what came, write if it is time; a log that does not answer is asked again later."""
         try:
-            for batch in self._consumer.poll(self._pace.poll_seconds, self._pace.poll_records):
-                self._absorb(batch)
+            self._take(self._pace.poll_seconds)
+            self._collect()
             if self._flush_is_due():
-                self.flush()
+                self._flush_in_background()
+        except OffsetOutOfRange as error:
+            self._reopen(error)
         except TransportUnavailable as error:
-            _log.warning("log_unavailable", error=str(error))
-            self._clock.sleep(_LOG_REST_SECONDS)
+            self._rest_from_log(error)
 
     def flush(self, *, final: bool = False) -> None:
-        """Store everything absorbed, waiting for the store as long as it takes, and tell the log's lag tools.
+        """Store everything absorbed, waiting for the store until told to stop, and tell the log's lag tools.
 
         Raises:
+            StoreUnavailable: told to stop, and the store does not answer.
             TransportUnavailable: the log cannot say whether its topics are still the same; nothing was stored.
-            TransportError: a topic was deleted and made again; what was read since the last flush is not stored.
         """
-        self._require_same_topics()
-        self._patiently(lambda: self._flusher.flush(self._states.values(), final=final))
-        self._flushed_at = self._clock.monotonic()
-        self.progress.flushes += 1
-        self._consumer.commit({partition: state.next_offset for partition, state in self._states.items()})
+        self._finish_write()
+        self._begin_write(final=final)
+        self._finish_write()
 
     def close(self) -> None:
-        """Release the log."""
+        """Release the log and end the writer; what is not stored yet is left to the next consumer."""
+        self._writer.abandon()
         self._consumer.close()
 
-    def _open_partition(self, rules: StreamRules, partition: Partition, source_id: str, size: int) -> None:
-        begin = self._consumer.begin_offsets([partition])[partition]
-        end = self._consumer.end_offsets([partition])[partition]
-        start = start_of(self._flusher.store, rules, source_id, partition, Kept(begin, end))
-        self._states[partition] = PartitionState(partition, rules, start, size)
-
-    def _require_same_topics(self) -> None:
-        """Refuse to store records under a topic's old identity: a Kafka client follows the name, not the topic."""
-        for topic, source_id in {(part.topic, state.start.source_id) for part, state in self._states.items()}:
-            now = self._transport.describe_topic(topic).topic_id
-            if now != source_id:
-                msg = (
-                    f"topic {topic} was deleted and made again while it was read; start again to go on with the new one"
-                )
-                raise TransportError(msg)
+    def _take(self, seconds: float) -> None:
+        """Absorb what the log has; a partition that was given or taken by this very poll is passed over."""
+        polled = self._consumer.poll(seconds, self._pace.poll_records)
+        batches, self._backlog = [*self._backlog, *polled], []
+        self._observer.polled()
+        changed = self._holdings.follow()
+        if changed:
+            self._observer.rebalanced()
+        for batch in batches:
+            if batch.partition in self._holdings.states and batch.partition not in changed:
+                self._absorb(batch)
+        self._patiently(self._holdings.start_waiting)
+        self._show_assignment()
 
     def _absorb(self, batch: RecordBatch) -> None:
-        state = self._states[batch.partition]
+        state = self._holdings.states[batch.partition]
         if batch.offsets and batch.offsets[0] > state.next_offset:
             _log.warning(
                 "offsets_skipped", partition=str(batch.partition), expected=state.next_offset, got=batch.offsets[0]
             )
-        events = self._patiently(lambda: state.absorb(batch))  # may read from the store, before it changes anything
-        self.progress.records += len(batch)
-        self.progress.ok += len(events)
-        self.progress.dead += len(events.dead)
-        topic = batch.partition.topic
-        if self._breakers[topic].tripped_at(len(batch), events):
-            self._pause_topic(topic)
+        for piece in self._guard.pieces(batch):
+            self._patiently(partial(self._guard.before, piece))
+            absorbed = self._patiently(partial(state.absorb, piece))  # may read the store before it changes anything
+            self._patiently(partial(self._guard.after, piece))
+            self._count(batch.partition, absorbed)
+            if self._breakers[batch.partition.topic].tripped(absorbed):
+                self._trip(batch.partition.topic)
 
-    def _pause_topic(self, topic: str) -> None:
-        reason = (
-            f"topic {topic} is paused: more than {BREAKER_SHARE:.0%} of its last {BREAKER_RECORDS} records cannot be "
-            "read; look at the table dead_letters, mend the producer or the contract, then start again"
+    def _count(self, partition: Partition, absorbed: Absorbed) -> None:
+        counts = BatchCounts(
+            absorbed.records,
+            len(absorbed.events) - absorbed.duplicates,
+            absorbed.duplicates,
+            absorbed.late,
+            len(absorbed.events.dead),
         )
+        self.progress.records += counts.records
+        self.progress.ok += counts.ok
+        self.progress.duplicates += counts.duplicate
+        self.progress.late += counts.late
+        self.progress.dead += counts.dead
+        self._observer.absorbed(partition, counts)
+
+    def _trip(self, topic: str) -> None:
+        """Stop reading a topic; the pause is written down once what was read of it is stored."""
+        if topic not in self.progress.paused_topics:
+            self._tripped.add(topic)
+            self._pause(topic, pause_reason(topic))
+
+    def _pause(self, topic: str, reason: str) -> None:
         self.progress.paused_topics[topic] = reason
-        self._consumer.pause([partition for partition in self._states if partition.topic == topic])
+        self._holdings.pause(topic)
+        self._observer.topic_paused(topic, reason)
         _log.error("topic_paused", topic=topic, reason=reason)
 
-    def _reads(self, partition: Partition) -> bool:
-        return partition.topic not in self.progress.paused_topics
+    def _resume(self, topic: str) -> None:
+        del self.progress.paused_topics[topic]
+        self._breakers[topic] = Breaker()
+        self._holdings.resume(topic)
+        self._observer.topic_paused(topic, "")
+        _log.warning("topic_resumed", topic=topic)
+
+    def _heed_pauses(self) -> None:
+        """Write down the pauses made here; take up those that others made, or ended."""
+        sources = self._holdings.sources
+        for topic in self._tripped:
+            self._pauses.pause(topic, sources[topic], self._flusher.writer.name)
+        self._tripped.clear()
+        wanted, here = self._pauses.paused(sources), self.progress.paused_topics
+        for topic in wanted.keys() - here.keys():
+            self._pause(topic, wanted[topic])
+        for topic in here.keys() - wanted.keys():
+            self._resume(topic)
+
+    def _reopen(self, error: OffsetOutOfRange) -> None:
+        """Store what was read of positions that the log no longer has, and start them again where the store says."""
+        try:
+            self.flush()
+            lost = [Partition(topic, index) for topic, index in error.positions]
+            self._patiently(partial(self._holdings.reopen, lost))
+        except TransportUnavailable as away:
+            self._rest_from_log(away)
+        self._show_assignment()
+
+    def _reads_up_to(self, partition: Partition, end: int) -> bool:
+        state = self._holdings.states.get(partition)
+        paused = partition.topic in self.progress.paused_topics or partition.topic in self._holdings.missing
+        return state is not None and not paused and state.next_offset < end
+
+    @property
+    def _waiting_rows(self) -> int:
+        return sum(state.pending_rows for state in self._holdings.states.values())
 
     def _flush_is_due(self) -> bool:
-        waiting = sum(state.pending_rows for state in self._states.values())
         elapsed = self._clock.monotonic() - self._flushed_at
-        return waiting >= self._pace.flush_rows or elapsed >= self._pace.flush_seconds
+        return self._waiting_rows >= self._pace.flush_rows or elapsed >= self._pace.flush_seconds
+
+    def _flush_in_background(self) -> None:
+        if self._writer.busy and self._waiting_rows >= _FLUSHES_WAITING * self._pace.flush_rows:
+            self._finish_write()
+        if not self._writer.busy:
+            self._begin_write()
+
+    def _begin_write(self, *, final: bool = False) -> None:
+        self._patiently(self._holdings.look)
+        self._flushed_at = self._clock.monotonic()
+        states = self._holdings.readable
+        self._closed = self._closings.take(states)
+        flush = self._flusher.prepare(states, final=final)
+        if flush is None:
+            self._observer.flushed(0.0, 0)
+            self._settle()
+        else:
+            self._writer.submit(flush)
+
+    def _finish_write(self) -> None:
+        """Wait until nothing is being written; the log's client is kept alive meanwhile."""
+        held, deadline = False, None
+        while not self._writer.wait(_NAP_SECONDS):
+            if self._stop.is_set():
+                deadline = deadline or self._clock.monotonic() + STOP_SECONDS
+                if self._clock.monotonic() >= deadline:
+                    self._writer.abandon()
+                    if not self._writer.wait(STOP_SECONDS):
+                        raise self._stopped_waiting(_NO_ANSWER)
+            if not held:
+                self._holdings.hold()
+                held = True
+            self._keep_alive()
+        if held:
+            self._holdings.release()
+        try:
+            self._collect()
+        except StoreUnavailable as error:
+            raise self._stopped_waiting(str(error)) from error
+
+    def _collect(self) -> None:
+        """Take note of what has been written since the last call."""
+        if done := self._writer.collect():
+            flush, seconds = done
+            self.progress.flushes += 1
+            self._observer.flushed(seconds, flush.raw_rows)
+            self._consumer.commit({part: at for part, at in flush.reached.items() if part in self._holdings.states})
+            self._guard.flushed()
+            for window in self._closed:
+                self._observer.window_closed(window)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Between two flushes, with the store answering: look who has paused what, and say where we stand."""
+        self._patiently(self._heed_pauses)
+        self.progress.stopped_partitions = {str(part): why for part, why in self._holdings.stopped.items()}
+        if self._clock.monotonic() - self._stood_at >= _STANDING_SECONDS:
+            self._show_standing()
+
+    def _show_standing(self) -> None:
+        states = self._holdings.states
+        ends = self._consumer.end_offsets(list(states))
+        lag = {partition: max(0, ends[partition] - state.next_offset) for partition, state in states.items()}
+        watermarks = {partition: state.watermark.watermark_ms for partition, state in states.items()}
+        self._observer.progress(Standing(lag, watermarks, self._waiting_rows))
+        self._stood_at = self._clock.monotonic()
+
+    def _show_assignment(self) -> None:
+        now = frozenset(self._holdings.states)
+        if now != self._assigned:
+            self._assigned = now
+            self._observer.assigned(now)
+
+    def _end(self) -> None:
+        while True:
+            try:
+                self.flush(final=True)
+                break
+            except TransportUnavailable as error:
+                if self._stop.is_set():
+                    raise
+                self._rest_from_log(error)
+        try:
+            self._patiently(self._guard.stop)
+        except StoreUnavailable as error:  # everything is stored; the next start is only more careful
+            _log.warning("end_not_noted", error=str(error))
 
     def _patiently(self, work: Callable[[], _T]) -> _T:
-        """Return what ``work`` returns, trying again while the store does not answer."""
-        attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30),
-            before_sleep=self._wait_for_store,
-            sleep=self._clock.sleep,
-        )
-        result = attempts(work)
-        if attempts.statistics["attempt_number"] > 1:
-            self._consumer.resume([partition for partition in self._states if self._reads(partition)])
+        """Return what ``work`` returns, trying again while the store does not answer and nobody asks to stop."""
+        failed = False
+
+        def away(error: StoreUnavailable) -> None:
+            nonlocal failed
+            failed = True
+            self._observer.store_failed(error)
+            self._holdings.hold()
+
+        try:
+            result: _T = patiently(away, self._rest_from_store, self._stop)(work)
+        except StoreUnavailable as error:
+            raise self._stopped_waiting(str(error)) from error
+        if failed:
+            self._holdings.release()
         return result
 
-    def _wait_for_store(self, attempt: tenacity.RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome else None
-        _log.warning("store_unavailable", attempt=attempt.attempt_number, error=str(error))
-        self._consumer.pause(list(self._states))
+    def _rest_from_store(self, seconds: float) -> None:
+        self._keep_alive()
+        self._rest(seconds)
+
+    def _rest_from_log(self, error: TransportUnavailable) -> None:
+        _log.warning("log_unavailable", error=str(error))
+        self._observer.log_failed(error)
+        self._rest(_LOG_REST_SECONDS)
+
+    def _keep_alive(self) -> None:
+        """Let the log's client do its duties; what it returns all the same is absorbed by the next step."""
         try:
-            self._consumer.poll(0)
+            self._backlog.extend(self._consumer.poll(0, self._pace.poll_records))
         except TransportError as trouble:
             _log.warning("log_unavailable", error=str(trouble))
 
+    def _rest(self, seconds: float) -> None:
+        """Sleep, in naps, for as long as nobody asks to stop."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > _MOMENT_SECONDS and not self._stop.is_set():
+            self._clock.sleep(min(left, _NAP_SECONDS))
 
-def _require_append_time(topic: TopicDescription) -> None:
-    """Refuse a topic whose stamps a producer chooses: whether a record lies in the future must depend on the log."""
-    if not topic.log_append_time:
-        msg = (
-            f"topic {topic.name} must be stamped by the log; it keeps its producers' times; set "
-            "message.timestamp.type=LogAppendTime on it before anything is consumed"
+    def _stopped_waiting(self, reason: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"stopped before {self._waiting_rows:,} rows were stored: {reason}; "
+            "nothing is lost, the next start reads them again"
         )
-        raise TopicMismatch(msg)
 
 
 def topic_of(rules: StreamRules) -> str:

@@ -9,13 +9,22 @@ from typing import Any
 
 from consumers.flushing import raw_table
 from consumers.identity import HOUR_MS, SeenIds
-from consumers.segments import DEFAULT_SEGMENT_SIZE, Start, StreamRules
+from consumers.quarantine import quarantined_offsets
+from consumers.rules import StreamRules
+from consumers.segments import DEFAULT_SEGMENT_SIZE, Start
 from consumers.watermarks import Watermark, decode_promises
 from driftline.clock import from_ms, to_ms
-from driftline.errors import ContractError, TransportError
+from driftline.contract import Contract
+from driftline.errors import ContractError, LogRegressed
+from driftline.events import STREAMS, Stream
 from driftline.store import Store
-from driftline.transport import Partition, TopicDescription
-from driftline.windows import granularity
+from driftline.store.registry import other_windows
+from driftline.transport import Partition, TopicDescription, Transport
+
+EXPIRED, REGRESSED = (
+    "retention",
+    "log_regressed",
+)  # reasons of a gap: records deleted unread, records lost after reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +35,27 @@ class Kept:
     end: int
 
 
+def require_own_topics(store: Store, transport: Transport, contract: Contract) -> None:
+    """Check, before anything is written for ``contract``, that no topic of its is another model's.
+
+    Raises:
+        TopicNotFound: a topic does not exist yet.
+        ContractError: another model owns a topic.
+    """
+    for stream in STREAMS:
+        _known_source(store, contract, stream, transport.describe_topic(getattr(contract.topics, stream)))
+
+
 def register_source(store: Store, rules: StreamRules, topic: TopicDescription) -> int:
     """Note the topic's incarnation and its number of partitions; return its segment size, fixed at first sight.
 
     Raises:
         ContractError: another model owns the topic; two would take each other's segments.
     """
-    known = store.query(
-        "SELECT segment_size, partitions, model, created FROM sources FINAL "
-        "WHERE topic = {topic:String} AND source_id = {id:String}",
-        {"topic": topic.name, "id": topic.topic_id},
-    )
-    if known and known[0]["model"] != rules.contract.model:
-        msg = (
-            f"`topics.{rules.stream}` must be a topic of this model's own; {topic.name} is counted for model "
-            f"{known[0]['model']}; give {rules.contract.model} other topics, or another --home or --store"
-        )
-        raise ContractError(msg)
-    if known and known[0]["partitions"] == topic.partitions:
-        return int(known[0]["segment_size"])
-    size = int(known[0]["segment_size"]) if known else DEFAULT_SEGMENT_SIZE
+    known = _known_source(store, rules.contract, rules.stream, topic)
+    if known and known["partitions"] == topic.partitions:
+        return int(known["segment_size"])
+    size = int(known["segment_size"]) if known else DEFAULT_SEGMENT_SIZE
     row: dict[str, Any] = {
         "topic": topic.name,
         "source_id": topic.topic_id,
@@ -55,9 +65,24 @@ def register_source(store: Store, rules: StreamRules, topic: TopicDescription) -
         "partitions": topic.partitions,
     }
     if known:
-        row["created"] = known[0]["created"]
+        row["created"] = known["created"]
     store.insert_rows("sources", [row])
     return size
+
+
+def _known_source(store: Store, contract: Contract, stream: Stream, topic: TopicDescription) -> dict[str, Any] | None:
+    known = store.query(
+        "SELECT segment_size, partitions, model, created FROM sources FINAL "
+        "WHERE topic = {topic:String} AND source_id = {id:String}",
+        {"topic": topic.name, "id": topic.topic_id},
+    )
+    if known and known[0]["model"] != contract.model:
+        msg = (
+            f"`topics.{stream}` must be a topic of this model's own; {topic.name} is counted for model "
+            f"{known[0]['model']}; give {contract.model} other topics, or another --home or --store"
+        )
+        raise ContractError(msg)
+    return known[0] if known else None
 
 
 def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partition, kept: Kept) -> Start:
@@ -66,28 +91,43 @@ def start_of(store: Store, rules: StreamRules, source_id: str, partition: Partit
     Records that the log no longer keeps are written down as a gap.
 
     Raises:
-        TransportError: the store has counted offsets that the log does not have: it was truncated.
+        LogRegressed: the store has counted offsets that the log does not have: it was truncated.
         ContractError: segments that stay as they are have counted in windows of another size.
     """
     segments = _segments(store, source_id, partition)
     reached = max((segment["hi"] for segment in segments), default=0)
     if reached > kept.end:
+        _note_gap(store, source_id, partition, kept.end, reached, REGRESSED)
+    if regressed := _regressions(store, source_id, partition):
         msg = (
-            f"{partition} ends at offset {kept.end}, the store has counted up to {reached}: the log has lost records; "
-            "restore it, or delete and recreate the topic so that it gets a new identity"
+            f"{partition} ended at offset {regressed[0]['from_o']} when the store had counted up to "
+            f"{regressed[0]['to_o']}: the log has lost records, and others may have taken their offsets; delete and "
+            "recreate the topic so that it gets a new identity, or restore the log and delete the row of data_gaps"
         )
-        raise TransportError(msg)
+        raise LogRegressed(msg)
     broken = [*_incomplete(store, source_id, partition), *_uncovered(segments, kept.begin)]
     offset = min(max((segment["lo"] for segment in segments), default=0), *broken, reached)
     if kept.begin > offset:
         offset = max(kept.begin, reached)
         if kept.begin > reached:
-            _note_gap(store, source_id, partition, reached, kept.begin)
+            _note_gap(store, source_id, partition, reached, kept.begin, EXPIRED)
+    return begin_at(store, rules, source_id, partition, offset)
+
+
+def begin_at(store: Store, rules: StreamRules, source_id: str, partition: Partition, offset: int) -> Start:
+    """Return what reading from ``offset``, the start of a segment, has to know of the partition's offsets below it.
+
+    Raises:
+        ContractError: segments that stay as they are have counted in windows of another size.
+    """
+    segments = _segments(store, source_id, partition)
     before = [segment for segment in segments if segment["lo"] < offset]
+    counted = max((segment["hi"] for segment in segments), default=0)
     _require_same_windows(store, rules, source_id, partition, offset)
     hours = _stored_hours(store, source_id, partition, offset)
     seen = SeenIds(hours, HourReader(store, rules, source_id, partition), offset)
-    return Start(source_id, offset, _watermark_after(before), seen)
+    quarantined = quarantined_offsets(store, source_id, partition)
+    return Start(source_id, offset, _watermark_after(before), seen, quarantined, counted=counted)
 
 
 def _segments(store: Store, source_id: str, partition: Partition) -> list[dict[str, Any]]:
@@ -134,6 +174,7 @@ def _watermark_after(segments: Sequence[Mapping[str, Any]]) -> Watermark:
 
 
 def _require_same_windows(store: Store, rules: StreamRules, source_id: str, partition: Partition, offset: int) -> None:
+    """Ask the registry's question once more where reading begins: the log may have lost the last segment's start."""
     wanted = rules.contract.windows.stream
     other = store.query(
         "SELECT window_seconds FROM segment_counts FINAL "
@@ -144,12 +185,8 @@ def _require_same_windows(store: Store, rules: StreamRules, source_id: str, part
         {**_key(source_id, partition), "lo": offset, "seconds": int(wanted.total_seconds())},
     )
     if other:
-        counted = granularity(timedelta(seconds=other[0]["window_seconds"]))
-        msg = (
-            f"`windows.stream` must stay {counted}, the windows that {partition} is counted in; got "
-            f"{granularity(wanted)}; set it back, or count the topic anew in another --home or --store"
-        )
-        raise ContractError(msg)
+        counted = timedelta(seconds=other[0]["window_seconds"])
+        raise other_windows(str(partition), "stream", counted, wanted)
 
 
 def _stored_hours(store: Store, source_id: str, partition: Partition, offset: int) -> Iterable[int]:
@@ -194,14 +231,22 @@ class HourReader:
         return {to_ms(row["hour"]): row["hashes"] for row in rows}
 
 
-def _note_gap(store: Store, source_id: str, partition: Partition, first: int, stop: int) -> None:
+def _regressions(store: Store, source_id: str, partition: Partition) -> list[dict[str, Any]]:
+    return store.query(
+        "SELECT from_o, to_o FROM data_gaps FINAL WHERE topic = {topic:String} AND source_id = {source:String} "
+        "AND p = {p:UInt16} AND reason = {reason:String} ORDER BY from_o",
+        {**_key(source_id, partition), "reason": REGRESSED},
+    )
+
+
+def _note_gap(store: Store, source_id: str, partition: Partition, first: int, stop: int, reason: str) -> None:
     row = {
         "topic": partition.topic,
         "source_id": source_id,
         "p": partition.index,
         "from_o": first,
         "to_o": stop,
-        "reason": "retention",
+        "reason": reason,
     }
     store.insert_rows("data_gaps", [row])
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from consumers.decoding import Decoded, IntArray, Values
+from consumers.rules import StreamRules
 from consumers.values import Kind
-
-if TYPE_CHECKING:
-    from consumers.segments import StreamRules
 
 MOMENT = pa.timestamp("ms", "UTC")
 _ARROW: dict[Kind, pa.DataType] = {

@@ -17,38 +17,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from consumers.counters import Bounds, WindowCounts, bounds_of
-from consumers.decoding import DeadLetter, Decoded, Decoder, IntArray
+from consumers.counters import WindowCounts
+from consumers.decoding import FUTURE_TOLERANCE_MS, DeadLetter, Decoded, IntArray
 from consumers.envelopes import Reason
 from consumers.identity import SeenIds, identity_hashes
+from consumers.lineage import Origin, find_origin
 from consumers.rows import raw_rows
+from consumers.rules import StreamRules
 from consumers.sketches import WindowProfiles
 from consumers.watermarks import Watermark, late_events
-from driftline.contract import Contract
-from driftline.events import Marker, Stream, find_marker
+from driftline.events import Marker, find_marker
 from driftline.transport import Partition, RecordBatch
-from driftline.windows import to_window_ms
 
 DEFAULT_SEGMENT_SIZE = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRules:
-    """All that classifying and counting one stream depends on, beside the log: a function of the contract."""
-
-    contract: Contract
-    stream: Stream
-    decoder: Decoder
-    bounds: dict[str, Bounds]
-    window_ms: int
-    profile_ms: int
-
-    @classmethod
-    def of(cls, contract: Contract, stream: Stream) -> StreamRules:
-        """Return the rules that ``contract`` sets for ``stream``."""
-        decoder, windows = Decoder(contract, stream), contract.windows
-        bounds = bounds_of(contract, stream, decoder.kinds)
-        return cls(contract, stream, decoder, bounds, to_window_ms(windows.stream), to_window_ms(windows.profile))
+_NO_LIMIT_MS = 2**62
+_LATEST_MS = 9_000_000_000_000  # in 2255; a producer's stamp may be anything, the store's type ends in 2299
 
 
 @dataclass(slots=True)
@@ -80,13 +63,28 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Absorbed:
+    """What a batch turned out to be: ``records`` without those read before; ``duplicates`` are among ``events``.
+
+    The first ``recounted`` of the records were counted before, by a consumer that has ended.
+    """
+
+    events: Decoded
+    records: int
+    duplicates: int
+    late: int
+    recounted: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadRow:
-    """A dead letter with what is kept of its record."""
+    """A dead letter with what is kept of its record, and which dead letter that is a copy of."""
 
     offset: int
     append_ms: int
     letter: DeadLetter
     raw: bytes
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,9 @@ class Start:
     offset: int
     watermark: Watermark
     seen: SeenIds
+    quarantined: frozenset[int] = frozenset()  # offsets whose records are never decoded
+    stamped_by_log: bool = True  # append times are the log's; a producer's say nothing about the future
+    counted: int = 0  # offsets below are in the store already, and counted again
 
 
 @dataclass(slots=True)
@@ -129,20 +130,24 @@ class PartitionState:
         """Records read and not stored yet."""
         return sum(int(table.num_rows) for table in self.raw) + len(self.dead)
 
-    def absorb(self, batch: RecordBatch) -> Decoded:
+    def absorb(self, batch: RecordBatch) -> Absorbed:
         """Count a batch that starts at or before ``next_offset``; offsets read already are passed over."""
         batch = _unread(batch, self.next_offset)
         markers, bad = _markers_of(batch)
-        events = self.rules.decoder.decode(batch.values, batch.append_times_ms, {*markers, *bad})
-        events.dead.extend(DeadLetter(index, Reason.MARKER, error) for index, error in bad.items())
+        bad |= self._quarantined(batch)
+        markers = {index: marker for index, marker in markers.items() if index not in bad}
+        limits = batch.append_times_ms if self.start.stamped_by_log else [_NO_LIMIT_MS] * len(batch)
+        events = self.rules.decoder.decode(batch.values, limits, {*markers, *bad})
+        events.dead.extend(bad.values())
         events.dead.sort(key=lambda letter: letter.index)
         hashes = identity_hashes(self.rules.stream, events)
         duplicate = self.start.seen.mark(events.times_ms, hashes)
         offsets = np.array(batch.offsets, dtype=np.int64)
-        appended = np.array(batch.append_times_ms, dtype=np.int64)
+        appended = np.clip(np.array(batch.append_times_ms, dtype=np.int64), 0, _LATEST_MS)
+        late = 0
         for segment, stop in self._segments_up_to(batch.next_offset):
             reached = _Reached(batch, offsets, appended, markers, segment.hi, stop)
-            self._count(segment, reached, events, hashes, duplicate)
+            late += self._count(segment, reached, events, hashes, duplicate)
         fresh = np.flatnonzero(~duplicate)
         if len(fresh):
             where = (offsets[events.rows[fresh]], appended[events.rows[fresh]])
@@ -151,11 +156,13 @@ class PartitionState:
             )
         for letter in events.dead:
             value = batch.values[letter.index] or b""
-            self.dead.append(DeadRow(int(offsets[letter.index]), int(appended[letter.index]), letter, value))
-        return events
+            origin = find_origin(batch.headers.get(letter.index, ()))
+            self.dead.append(DeadRow(int(offsets[letter.index]), int(appended[letter.index]), letter, value, origin))
+        recounted = int(np.searchsorted(offsets, self.start.counted))
+        return Absorbed(events, len(batch), int(duplicate.sum()), late, recounted)
 
-    def stored(self) -> None:
-        """Take note that everything absorbed so far is in the store."""
+    def hand_over(self) -> None:
+        """Take note that everything absorbed so far is on its way to the store, and begin to collect anew."""
         self.raw.clear()
         self.dead.clear()
         for segment in self.segments:
@@ -165,7 +172,16 @@ class PartitionState:
         if self.segments[-1].closed:
             last = self.segments.pop()
             self._open_segment(last.end, last.watermark)
-        self.start.seen.flushed(self.next_offset)
+        self.start.seen.handed_over()
+
+    def _quarantined(self, batch: RecordBatch) -> dict[int, DeadLetter]:
+        if not self.start.quarantined:
+            return {}
+        return {
+            index: DeadLetter(index, Reason.QUARANTINED, "the record ended the process that read it, several times")
+            for index, offset in enumerate(batch.offsets)
+            if offset in self.start.quarantined
+        }
 
     def _segments_up_to(self, next_offset: int) -> Iterator[tuple[Segment, int]]:
         """Yield each segment that ``[self.next_offset, next_offset)`` touches, and how far to read in it."""
@@ -181,13 +197,14 @@ class PartitionState:
         profiles = WindowProfiles(self.rules.decoder.kinds)
         self.segments.append(Segment(lo, end, counts, profiles, watermark, hi=lo))
 
-    def _count(self, segment: Segment, reached: _Reached, events: Decoded, hashes: Any, duplicate: Any) -> None:
+    def _count(self, segment: Segment, reached: _Reached, events: Decoded, hashes: Any, duplicate: Any) -> int:
+        """Count a stretch of a batch and return how many of its new events are late."""
         first, last = reached.records
         begin, stop = np.searchsorted(events.rows, [first, last]).tolist()
         part, duplicate = events.part(begin, stop), duplicate[begin:stop]
-        horizons = reached.advance(segment, part)
+        horizons, late = reached.advance(segment, part), 0
         if len(part):
-            self._count_events(segment, part, hashes[begin:stop], duplicate, horizons[part.rows - first])
+            late = self._count_events(segment, part, hashes[begin:stop], duplicate, horizons[part.rows - first])
         segment.records += last - first
         segment.markers += sum(first <= index < last for index in reached.markers)
         segment.dead += sum(first <= letter.index < last for letter in events.dead)
@@ -195,8 +212,9 @@ class PartitionState:
         segment.ok += len(part) - int(duplicate.sum())
         segment.hi = reached.stop
         segment.dirty = True
+        return late
 
-    def _count_events(self, segment: Segment, part: Decoded, hashes: Any, duplicate: Any, horizons: IntArray) -> None:
+    def _count_events(self, segment: Segment, part: Decoded, hashes: Any, duplicate: Any, horizons: IntArray) -> int:
         rules, windows = self.rules, self.rules.contract.windows
         starts = part.times_ms - part.times_ms % rules.window_ms
         versions = part.envelope.get("model_version")
@@ -205,6 +223,7 @@ class PartitionState:
         segment.counts.add(part, segment.counts.rows_of(starts, names), hashes, duplicate, late)
         profile_starts = part.times_ms - part.times_ms % rules.profile_ms
         segment.profiles.add(part, profile_starts, list(versions) if versions is not None else None, ~duplicate)
+        return int((late & ~duplicate).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +247,8 @@ class _Reached:
         """Move the segment's watermark past the stretch; return the watermark just before each of its records."""
         first, last = self.records
         steps = np.full(last - first, -1, dtype=np.int64)
-        steps[events.rows - first] = events.times_ms
+        limits = self.appended[events.rows] + FUTURE_TOLERANCE_MS
+        steps[events.rows - first] = np.minimum(events.times_ms, limits)
         state = segment.watermark
         for index in sorted(at for at in self.markers if first <= at < last):
             before = state.watermark_ms
@@ -258,15 +278,15 @@ def _unread(batch: RecordBatch, next_offset: int) -> RecordBatch:
     )
 
 
-def _markers_of(batch: RecordBatch) -> tuple[dict[int, Marker], dict[int, str]]:
-    """Return the batch's markers by index, and what is wrong with those that cannot be read."""
+def _markers_of(batch: RecordBatch) -> tuple[dict[int, Marker], dict[int, DeadLetter]]:
+    """Return the batch's markers by index, and those that cannot be read."""
     markers: dict[int, Marker] = {}
-    bad: dict[int, str] = {}
+    bad: dict[int, DeadLetter] = {}
     for index, headers in batch.headers.items():
         try:
             marker = find_marker(headers)
         except ValueError as error:
-            bad[index] = str(error)
+            bad[index] = DeadLetter(index, Reason.MARKER, str(error))
         else:
             if marker is not None:
                 markers[index] = marker

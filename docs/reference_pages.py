@@ -39,7 +39,16 @@ _DIRECTIONS = {
     "away_from_zero_is_worse": "away from zero",
     "neutral": "",
 }
-_VIEWS = ("metrics", "checks", "topic_progress", "latest_runs", "window_counts", "stream_metrics")
+_VIEWS = (
+    "metrics",
+    "checks",
+    "topic_progress",
+    "latest_runs",
+    "window_counts",
+    "stream_metrics",
+    "dead_letter_status",
+    "counted_dead_letters",
+)
 
 
 def pages(store: Store) -> dict[str, str]:

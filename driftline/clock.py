@@ -91,14 +91,19 @@ def parse_moment(text: str) -> datetime:
     '2023-02-20T00:00:00+00:00'
 
     Raises:
-        ValueError: ``text`` is none.
+        ValueError: ``text`` is none, or outside the years 1970 to 2099, which windows and the store can hold.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         msg = f"a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got {text!r}"
         raise ValueError(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if not _EPOCH <= aware < _END:
+        msg = f"a moment lies between 1970-01-01 and 2100-01-01; got {text!r}"
+        raise ValueError(msg)
+    return aware.astimezone(UTC)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = datetime(2100, 1, 1, tzinfo=UTC)  # the engine's DateTime ends in 2106

@@ -5,17 +5,22 @@
     │   ├── ContractError          a monitor file breaks a rule of the contract
     │   └── InputDataError         a data file is absent, unreadable or of the wrong shape
     ├── CheckFailedError           the work was done and its answer is "no"
+    ├── OutputError                standard output is full, broken or closed
+    │   └── OutputClosed           a pipe whose reader has gone
     ├── TransportError             the log cannot do what was asked
     │   ├── TransportUnavailable   broker or file unreachable for now; try again
     │   ├── TopicNotFound          no topic of that name
     │   ├── TopicMismatch          the topic exists with other properties than required
+    │   ├── LogRegressed           the log ends before what the store has counted of it
     │   ├── OffsetOutOfRange       the position lies before the first or after the last offset kept
     │   └── DeliveryFailed         records handed to a producer were not acknowledged
     └── StoreError                 the store cannot do what was asked
         ├── StoreUnavailable       store unreachable or overloaded for now; try again
+        ├── StoreHolderEnded       the process that served the embedded store has ended; open it anew
         ├── StoreBusy              another process holds the embedded store and does not serve it
         ├── StoreNotWritable       the folder is read-only or the disk is full
         ├── StoreTooNew            the store was made by a newer version of driftline
+        ├── StoreUnsafe            the engine's settings could drop rows without an error
         └── StatementRejected      the engine refuses this statement or these rows, always
 
 Messages are lower case: subject, rule, what was found, what to do. ``retriable`` says whether
@@ -54,6 +59,16 @@ class CheckFailedError(DriftlineError):
     exit_code = 1
 
 
+class OutputError(DriftlineError):
+    """Standard output is full, broken or closed."""
+
+
+class OutputClosed(OutputError):
+    """Standard output is a pipe whose reader has gone; what a shell reports of a program that this ends."""
+
+    exit_code = 141  # 128 + SIGPIPE
+
+
 class TransportError(DriftlineError):
     """The log cannot do what was asked."""
 
@@ -70,6 +85,10 @@ class TopicNotFound(TransportError):
 
 class TopicMismatch(TransportError):
     """The topic exists, with other properties than required."""
+
+
+class LogRegressed(TransportError):
+    """The log ends before what the store has counted of it: it has lost records."""
 
 
 class OffsetOutOfRange(TransportError):
@@ -97,6 +116,10 @@ class StoreUnavailable(StoreError):
     retriable = True
 
 
+class StoreHolderEnded(StoreError):
+    """The process through which this one worked on an embedded store has ended; only opening anew helps."""
+
+
 class StoreBusy(StoreError):
     """Another process holds the embedded store and does not answer on its endpoint."""
 
@@ -107,6 +130,10 @@ class StoreNotWritable(StoreError):
 
 class StoreTooNew(StoreError):
     """The store's schema is newer than this version of driftline knows."""
+
+
+class StoreUnsafe(StoreError):
+    """The engine's settings could drop rows, or cut a result short, without an error."""
 
 
 class StatementRejected(StoreError):

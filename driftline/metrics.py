@@ -45,6 +45,9 @@ label_duplicate_count      rows        +  labels seen again with the same id, ti
 late_count                 rows        +  inputs that arrived after their window was complete
 prediction_late_count      rows        +  predictions that arrived after their window was complete
 label_late_count           rows        +  labels that arrived after their window was complete
+audit_mismatch             rows        +  inputs by which counts and raw rows differ; absent where they never did
+prediction_audit_mismatch  rows        +  predictions by which counts and raw rows differ; absent where they never did
+label_audit_mismatch       rows        +  labels by which counts and raw rows differ; absent where they never did
 missing_share              share       +  rows without a value in the column
 type_violation_share       share       +  rows whose value has the wrong type
 nonfinite_share            share       +  rows whose value is NaN or infinite

@@ -12,6 +12,9 @@ import pandas as pd
 SOURCES = ("trip_distance", "passenger_count", "VendorID", "RatecodeID", "PULocationID", "DOLocationID")
 """Columns of ``producers.taxi.Trips`` that the features come from, all known at prediction time."""
 
+NUMBER_SOURCES = ("trip_distance", "passenger_count")
+"""Those of them that are numbers; a null among the others is a category of its own."""
+
 ZONES = ("pickup_zone", "dropoff_zone", "zone_pair", "vendor", "rate_code")
 NUMBERS = ("distance_miles", "passengers", "hour", "weekday")
 LINEAR_ZONES = ("pickup_zone", "dropoff_zone", "vendor", "rate_code", "clock")

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from driftline.contract import Contract
 from driftline.errors import InputDataError
-from producers.features import LINEAR_NUMBERS, LINEAR_ZONES, NUMBERS, ZONES, features
+from producers.features import LINEAR_NUMBERS, LINEAR_ZONES, NUMBER_SOURCES, NUMBERS, ZONES, features
 from producers.taxi import Trips
 
 Algorithm = Literal["gradient boosting", "linear"]
@@ -74,10 +74,11 @@ def train(trips: Trips, contract: Contract, version: str) -> DurationModel:
     """Fit ``version`` on the trips whose label lies in the contract's valid range.
 
     Raises:
-        InputDataError: too few trips have a valid label.
+        InputDataError: too few trips have a valid label, or a number is null in all that the model would learn from.
     """
     usable = _labelled(trips.frame, contract)
     cut = int(len(usable) * (1 - _HELD_OUT_SHARE))
+    _require_numbers(usable[:cut])
     timezone, algorithm = contract.event_time.timezone, algorithm_of(version, contract)
     matrix, minutes = features(usable, timezone), usable["label"].to_numpy()
     with _one_thread():
@@ -101,6 +102,17 @@ def _labelled(trips: pd.DataFrame, contract: Contract) -> pd.DataFrame:
         )
         raise InputDataError(msg)
     return usable
+
+
+def _require_numbers(learned: pd.DataFrame) -> None:
+    """Refuse a number that is always null: boosting cannot bin it, and a model without it would be another model."""
+    for name in NUMBER_SOURCES:
+        if learned[name].isna().all():
+            msg = (
+                f"`{name}` is null in all {len(learned)} trips that a model would learn from; "
+                "use another month, or fill the column in"
+            )
+            raise InputDataError(msg)
 
 
 def _one_thread() -> AbstractContextManager[object]:

@@ -59,14 +59,18 @@ def train_if_absent(home: Path, contract: Contract, month: Path, *, force: bool 
     """Train and save the contract's versions on ``month``; return those trained now, which may be none.
 
     Raises:
-        InputDataError: the month cannot be read or has too few usable trips.
+        InputDataError: the month cannot be read or does not suffice for training.
     """
     folder = models_folder(home, contract)
     absent = [version for version in contract.versions.all if force or not model_exists(folder, version)]
     if not absent:
         return ()
     trips = read_trips([month])
-    models = tuple(train(trips, contract, version) for version in absent)
+    try:
+        models = tuple(train(trips, contract, version) for version in absent)
+    except InputDataError as error:
+        msg = f"{month}: {error}"
+        raise InputDataError(msg) from error
     for model in models:
         save_model(model, folder)
     return models

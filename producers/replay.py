@@ -27,7 +27,8 @@ from producers.topics import ensure_topics, topic_of
 class ReplaySummary:
     """What a replay did.
 
-    ``events`` and ``markers`` count what was handed over, by topic; ``acknowledged`` what the log confirmed of both.
+    ``events`` and ``markers`` count what was handed over, by topic, ``produced`` both; ``acknowledged`` is what the log
+    confirmed of these. A record sent again after an outage counts once.
     ``skipped`` trips have no pick-up time. ``ended`` says whether end markers were written.
     ``first_event_time`` and ``last_event_time`` are those of the trips sent.
     """
@@ -35,6 +36,7 @@ class ReplaySummary:
     trips: int
     events: Mapping[str, int]
     markers: Mapping[str, int]
+    produced: Mapping[str, int]
     acknowledged: Mapping[str, int]
     skipped: int
     first_event_time: datetime
@@ -84,7 +86,7 @@ class Replay:
             self._send_paced(sender, Live(self._clock))
             if sender.is_done:
                 sender.send_end_markers(self._contract)
-            producer.flush()
+            sender.flush()
             return self._summary(sender, producer)
 
     def _send_past(self, sender: Sender) -> None:
@@ -114,6 +116,7 @@ class Replay:
             trips=sent,
             events={topics[stream]: sender.events[stream] for stream in STREAMS},
             markers={topics[stream]: sender.markers[stream] for stream in STREAMS},
+            produced={topics[stream]: sender.events[stream] + sender.markers[stream] for stream in STREAMS},
             acknowledged={topic: producer.acknowledged.get(topic, 0) for topic in topics.values()},
             skipped=script.skipped,
             first_event_time=from_ms(int(script.event_ms[0])),

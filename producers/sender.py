@@ -20,6 +20,9 @@ from driftline.windows import window_start_ms
 from producers.schedule import Stretch
 from producers.script import Script
 
+_OUTAGE_SECONDS = 600.0
+"""A broker's restart, or a disk that is made room on; after that somebody has to look."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayProgress:
@@ -101,8 +104,8 @@ class Sender:
             self._mark(stream, Marker(self.script.producer_id, up_to, end=True))
 
     def flush(self) -> None:
-        """Return once everything sent so far is durable."""
-        self._producer.flush()
+        """Return once everything sent so far is durable; waits for a log that is away for a while."""
+        self._producer.flush(_OUTAGE_SECONDS)
 
     def _send(self, stretch: Stretch) -> None:
         script, send = self.script, self._producer.send

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
     }
 )
 _LONGEST_DAYS = 366
+_EARLIEST, _LATEST = date(1970, 1, 1), date(2098, 12, 31)  # the longest simulation ends before 2100
 _DAY_SECONDS = 86_400
 # From day to day a zone's share moves by about a tenth beyond chance; two real months were measured.
 _ZONE_DAY_SPREAD = 0.1
@@ -74,7 +75,7 @@ def simulate(days: int, seed: int, start: date, folder: Path) -> Path:
     """Write the trips of ``days`` days from ``start`` (New York clock) into ``folder``; return the file.
 
     Raises:
-        UsageError: ``days`` or ``seed`` is out of bounds.
+        UsageError: ``days``, ``seed`` or ``start`` is out of bounds.
         StoreNotWritable: the file cannot be written.
     """
     if not 1 <= days <= _LONGEST_DAYS:
@@ -82,6 +83,9 @@ def simulate(days: int, seed: int, start: date, folder: Path) -> Path:
         raise UsageError(msg)
     if seed < 0:
         msg = f"`--seed` must be 0 or more; got {seed}"
+        raise UsageError(msg)
+    if not _EARLIEST <= start <= _LATEST:
+        msg = f"`--start` must be from {_EARLIEST} to {_LATEST}; got {start.isoformat()}"
         raise UsageError(msg)
     table = simulated_table(days, seed, start)
     path = folder / f"green_tripdata_simulated_{start.isoformat()}_{days}d_seed{seed}.parquet"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.kafka_broker import kafka_broker, kafka_jars
+from tests.kafka_broker import kafka_broker, kafka_cluster, kafka_jars
 
-__all__ = ["kafka_broker", "kafka_jars"]
+__all__ = ["kafka_broker", "kafka_cluster", "kafka_jars"]

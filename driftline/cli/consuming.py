@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from consumers.loop import ConsumerLoop, Pace
+    from consumers.membership import Membership
+    from consumers.observing import Observer
     from driftline.clock import Clock
     from driftline.contract import Contract
     from driftline.store import Store
@@ -22,20 +24,30 @@ _COLLECT_AFTER_OBJECTS = 50_000
 
 @contextmanager
 def open_consumer(
-    store: Store, transport: Transport, contract: Contract, clock: Clock, pace: Pace | None = None
+    store: Store,
+    transport: Transport,
+    contract: Contract,
+    clock: Clock,
+    pace: Pace | None = None,
+    membership: Membership | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[ConsumerLoop]:
-    """Yield a consumer of all partitions of the contract's topics, at the place that the store says."""
+    """Yield a consumer of the contract's topics, at the place that the store says; of all partitions by default."""
     from consumers.flushing import Flusher, Writer
     from consumers.loop import ConsumerLoop
-    from consumers.segments import StreamRules
+    from consumers.membership import EVERYTHING
+    from consumers.recovery import require_own_topics
+    from consumers.rules import StreamRules
     from driftline.events import STREAMS
     from driftline.store.inputs_table import ensure_inputs_table
     from driftline.store.registry import register_contract
 
+    require_own_topics(store, transport, contract)
     ensure_inputs_table(store, contract)
     writer = Writer(f"{socket.gethostname()}:{os.getpid()}", contract, register_contract(store, contract))
     collected_after = gc.get_threshold()
-    loop = ConsumerLoop(transport, Flusher(store, writer, clock), clock, pace)
+    flusher = Flusher(writer, clock)
+    loop = ConsumerLoop(transport, store, flusher, clock, pace, membership or EVERYTHING, observer)
     try:
         gc.set_threshold(_COLLECT_AFTER_OBJECTS, *collected_after[1:])
         loop.open([StreamRules.of(contract, stream) for stream in STREAMS])

@@ -5,14 +5,14 @@ Opening imports vendors, so every import of them sits inside a method: ``--help`
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from driftline.errors import UsageError
+from driftline.cli.environment import secret_of
+from driftline.cli.logs import LogFormat, configure_logging
 
 if TYPE_CHECKING:
     from driftline.contract import Contract
@@ -29,6 +29,11 @@ class Context:
     store_url: str | None = None
     transport_url: str | None = None
     verbose: bool = False
+    log_format: LogFormat = LogFormat.TEXT
+
+    def configure_logging(self) -> None:
+        """Send log lines where and how the options say."""
+        configure_logging(verbose=self.verbose, log_format=self.log_format)
 
     def contract(self) -> Contract:
         """Return the monitor's contract; says so on standard error when it is the packaged example."""
@@ -46,21 +51,10 @@ class Context:
         from driftline.store.opening import open_store
 
         url = self.store_url or f"chdb://{self.home.absolute()}/store"
-        return open_store(url, self.home, serve=serve, port=port, password=_store_password())
+        return open_store(url, self.home, serve=serve, port=port, password=secret_of("DRIFTLINE_STORE_PASSWORD"))
 
     def open_transport(self) -> Transport:
         """Return the log: ``--transport``, or the embedded one in ``--home``."""
         from driftline.transport import open_transport
 
         return open_transport(self.transport_url or f"local://{self.home.absolute()}/log")
-
-
-def _store_password() -> str | None:
-    """Return the password of a ``clickhouse://`` store: the environment's, or the content of the file it names."""
-    if path := os.environ.get("DRIFTLINE_STORE_PASSWORD_FILE"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            msg = f"DRIFTLINE_STORE_PASSWORD_FILE names {path}, which cannot be read: {error.strerror}; mend the path"
-            raise UsageError(msg) from error
-    return os.environ.get("DRIFTLINE_STORE_PASSWORD")

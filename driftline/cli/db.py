@@ -19,15 +19,20 @@ def migrate(
     ctx: typer.Context,
     print_sql: Annotated[bool, typer.Option("--print-sql", help="Print the statements, touch no store.")] = False,
 ) -> None:
-    """Bring the store's schema up to date; safe to repeat."""
+    """Make the tables and views that the store lacks, and the contract's table of inputs; safe to repeat."""
+    from driftline.store.inputs_table import ensure_inputs_table, inputs_ddl
+
+    context: Context = ctx.obj
+    contract = context.contract()
     if print_sql:
         from driftline.store.migrations import known_migrations
 
         for migration in known_migrations():
             typer.echo(f"-- {migration.number:04} {migration.name}\n{migration.sql.rstrip()}\n")
+        typer.echo(f"-- inputs of {contract.model}\n{inputs_ddl(contract)};\n")
         return
-    context: Context = ctx.obj
     with context.open_store() as store:  # opening migrates
+        ensure_inputs_table(store, contract)
         typer.echo(f"store {store.address} is up to date")
 
 

@@ -34,7 +34,6 @@ def demo(
 
     Takes the official months from the cache of `driftline data fetch` if they are there, else simulates them.
     """
-    from driftline.cli.signals import stopped_by_signals
     from driftline.cli.summary import print_findings
     from driftline.cli.system import open_system
     from grafana.preview import create_app, packaged_dashboards, serve
@@ -43,7 +42,7 @@ def demo(
     began = time.monotonic()
     _fresh_home(context.home)
     reference, current = _months(context.home)
-    with open_system(context, workers=2) as system, stopped_by_signals(system.stop):
+    with open_system(context, workers=2) as system:
         server = None if once else serve(create_app(system.store, packaged_dashboards()), port)
         _build_reference(context, system, reference)
         replay = _replay(context, system, current)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftline.cli.operating import OpsHost, OpsPort
 from driftline.cli.terminal import plain
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(
     if due == (window is not None):
         msg = "`driftline jobs run` needs either --due or --window 2023-02-03"
         raise UsageError(msg)
-    choose = None if window is None else _within(_period(window))
+    choose = None if window is None else _within(_period("--window", window))
     with _opened(ctx.obj) as (contract, store), Workers(workers) as pool:
         with progress("jobs (windows)", SystemClock()) as report:
 
@@ -66,6 +67,8 @@ def watch(
     ctx: typer.Context,
     every_seconds: Annotated[float, typer.Option(min=1.0, help="Look this often.")] = 60.0,
     workers: _Workers = 1,
+    ops_port: OpsPort = None,
+    ops_host: OpsHost = "127.0.0.1",
     as_json: _Json = False,
 ) -> None:
     """Judge windows as they close and as their labels come, until stopped."""
@@ -74,11 +77,18 @@ def watch(
 
     from batch.watch import watch as keep_watch
     from batch.worker import Workers
+    from driftline.cli.operating import operating
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
 
     stop = threading.Event()
-    with _opened(ctx.obj) as (contract, store), Workers(workers) as pool, stopped_by_signals(stop):
+    ctx.obj.configure_logging()
+    with (
+        stopped_by_signals(stop),
+        _opened(ctx.obj) as (contract, store),
+        Workers(workers) as pool,
+        operating("jobs", store, ops_port, ops_host) as operations,
+    ):
         pool.start()
         keep_watch(
             store,
@@ -88,6 +98,7 @@ def watch(
             stopped=stop.wait,
             report=lambda summary: _print_summary(summary, as_json),
             every=timedelta(seconds=every_seconds),
+            observer=operations.jobs,
         )
 
 
@@ -120,7 +131,7 @@ def explain(ctx: typer.Context, window: _Period, kind: _Kinds = None, as_json: _
     from batch.jobs import survey
     from batch.worker import Workers
 
-    within = _within(_period(window))
+    within = _within(_period("WINDOW", window))
     with _opened(ctx.obj) as (contract, store):
         found = survey(store, contract, Workers(), kind)
         chosen = [one for one in found.all if within(one, found.snapshot)]
@@ -150,7 +161,7 @@ def _opened(context: Context) -> Iterator[tuple[Contract, Store]]:
         store.close()
 
 
-def _period(text: str) -> Window:
+def _period(option: str, text: str) -> Window:
     """Return the day or the hour that ``text`` names."""
     from datetime import timedelta
 
@@ -158,7 +169,7 @@ def _period(text: str) -> Window:
     from driftline.windows import window_of
 
     names_a_day = len(text.strip()) <= len("2023-02-03")
-    return window_of(moment_of(text), timedelta(days=1) if names_a_day else timedelta(hours=1))
+    return window_of(moment_of(option, text), timedelta(days=1) if names_a_day else timedelta(hours=1))
 
 
 def _within(period: Window) -> Choice:

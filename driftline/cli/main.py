@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from io import TextIOWrapper
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,8 @@ from driftline.cli import (
     data,
     db,
     demo,
+    dlq,
+    doctor,
     jobs,
     metrics,
     preview,
@@ -32,8 +34,10 @@ from driftline.cli import (
     up,
 )
 from driftline.cli.context import Context
+from driftline.cli.logs import LogFormat
+from driftline.cli.output import guarded_output
 from driftline.cli.terminal import plain
-from driftline.errors import DriftlineError
+from driftline.errors import DriftlineError, OutputClosed
 
 app = typer.Typer(
     name="driftline",
@@ -50,6 +54,7 @@ for _command in (
     consume.consume,
     train.train,
     status.status,
+    doctor.doctor,
     audit.audit,
     metrics.metrics,
     sql.sql,
@@ -64,6 +69,7 @@ for _name, _group in (
     ("config", config.app),
     ("dashboards", dashboards.app),
     ("topics", topics.app),
+    ("dlq", dlq.app),
     ("store", store.app),
     ("db", db.app),
 ):
@@ -92,26 +98,33 @@ def root(
         typer.Option("--transport", envvar="DRIFTLINE_TRANSPORT", help="local:///path or kafka://host:port."),
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log more.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", envvar="DRIFTLINE_LOG_FORMAT", help="Of log lines on standard error.")
+    ] = LogFormat.TEXT,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Monitor machine-learning models in production."""
-    ctx.obj = Context(home, monitor, store_url, transport_url, verbose)
+    ctx.obj = Context(home, monitor, store_url, transport_url, verbose, log_format)
 
 
 def run() -> None:
-    """Run the command line; the exit code is 0, or 1 check failed, 2 usage, 3 infrastructure."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another alphabet, such as LANG=C
+    """Run the command line; the exit code is 0, or 1 check failed, 2 usage, 3 infrastructure, 141 nobody reads."""
     try:
-        app()
-    except DriftlineError as error:
-        typer.echo(f"driftline: {plain(str(error))}", err=True)
+        with guarded_output():
+            app()
+    except OutputClosed as error:
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
+    except DriftlineError as error:
+        _complain(plain(str(error)))
+        sys.exit(error.exit_code)
     except Exception:
         traceback.print_exc()
-        typer.echo("driftline: unexpected error; please report the lines above", err=True)
+        _complain("unexpected error; please report the lines above")
         sys.exit(3)
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # standard error may be full or closed; the exit code tells the rest
+        typer.echo(f"driftline: {text}", err=True)

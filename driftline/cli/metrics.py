@@ -8,6 +8,8 @@ import typer
 
 if TYPE_CHECKING:
     from driftline.cli.context import Context
+    from driftline.contract import Contract
+    from driftline.store import Store
 
 _COLUMNS = (
     "window_start, window_end, model, model_version, granularity, source, slice, column, metric, value, n, "
@@ -15,6 +17,7 @@ _COLUMNS = (
 )
 _TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value", "n",
           "coverage", "revision", "is_final")  # fmt: skip
+_LISTED, _NAME_WIDTH = 50, 60  # events name versions, any number of them and of any length
 
 
 def metrics(
@@ -31,17 +34,23 @@ def metrics(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Print metrics, oldest window first."""
+    from driftline.cli.moments import moment_of
     from driftline.cli.sql import print_rows
 
-    _refuse_unknown(metric)
+    _refuse_unknown_metric(metric)
     equal = {"metric": metric, "column": column, "model_version": model_version, "granularity": granularity,
              "source": source, "slice": slice_name}  # fmt: skip
-    bounds = {"since": _moment("--since", since), "until": _moment("--until", until)}
+    bounds = {
+        "since": None if since is None else moment_of("--since", since),
+        "until": None if until is None else moment_of("--until", until),
+    }
     context: Context = ctx.obj
     contract = context.contract()
     chosen = {name: value for name, value in {**equal, **bounds}.items() if value is not None}
     with context.open_store() as store:
         rows = store.query(_statement(chosen, limit), {"model": contract.model, "limit": limit or 0, **chosen})
+        if not rows:
+            _tell_unknown(store, contract, chosen)
     lines = "".join(_line(row) + "\n" for row in rows)
     if as_json:
         typer.echo(lines, nl=False)
@@ -73,22 +82,54 @@ def _line(row: dict[str, Any]) -> str:
     return msgspec.json.encode(row).decode()
 
 
-def _moment(option: str, text: str | None) -> Any:
-    from datetime import UTC, datetime
+def _tell_unknown(store: Store, contract: Contract, chosen: dict[str, Any]) -> None:
+    """Refuse a value that neither the contract nor a stored row has; of versions and slices only say so.
 
+    Those two come from events: one that has not been seen is no mistake yet.
+    """
+    from driftline.cli.terminal import plain
     from driftline.errors import UsageError
 
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"`{option}` must be an ISO 8601 time such as 2023-02-01 or 2023-02-01T06:00:00Z; got {text!r}"
-        raise UsageError(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    for name in ("column", "granularity", "source", "model_version", "slice"):
+        if name not in chosen:
+            continue
+        known = _of_contract(contract).get(name, set()) | _stored(store, contract.model, name)
+        if chosen[name] in known:
+            continue
+        option = f"`--{name.replace('_', '-')}`"
+        listed = ", ".join(_short(value) for value in sorted(known)[:_LISTED]) or "none yet"
+        listed += ", …" if len(known) > _LISTED else ""
+        if name in ("model_version", "slice"):
+            typer.echo(f"no metrics of {option} {plain(chosen[name], keep='')}; known: {plain(listed)}", err=True)
+        else:
+            msg = f"{option} must be a known one; got {chosen[name]!r}; known: {listed}"
+            raise UsageError(msg)
 
 
-def _refuse_unknown(name: str | None) -> None:
+def _of_contract(contract: Contract) -> dict[str, set[str]]:
+    from driftline.windows import granularity
+
+    windows = contract.windows
+    sizes = {windows.stream, windows.profile, windows.data, windows.drift, *windows.quality}
+    return {
+        "column": {"", "label", "prediction", *contract.columns},
+        "granularity": {granularity(size) for size in sizes},
+        "source": {"stream", "batch"},
+        "slice": {"all"},
+    }
+
+
+def _stored(store: Store, model: str, name: str) -> set[str]:
+    rows = store.query(f"SELECT DISTINCT {name} AS value FROM metrics WHERE model = {{model:String}}", {"model": model})  # noqa: S608 - fixed names
+    return {row["value"] for row in rows}
+
+
+def _short(value: str) -> str:
+    text = value or "''"
+    return text if len(text) <= _NAME_WIDTH else text[: _NAME_WIDTH - 1] + "…"
+
+
+def _refuse_unknown_metric(name: str | None) -> None:
     from driftline.errors import UsageError
     from driftline.metrics import METRICS, is_known, similar_names
 

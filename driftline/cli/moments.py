@@ -8,8 +8,8 @@ from driftline.clock import parse_moment
 from driftline.errors import UsageError
 
 
-def moment_of(text: str) -> datetime:
-    """Return the moment that ``text`` names (``driftline.clock.parse_moment``).
+def moment_of(option: str, text: str) -> datetime:
+    """Return the moment that ``text``, the value of ``option``, names (``driftline.clock.parse_moment``).
 
     Raises:
         UsageError: it names none.
@@ -17,4 +17,5 @@ def moment_of(text: str) -> datetime:
     try:
         return parse_moment(text)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        msg = f"`{option}`: {error}"
+        raise UsageError(msg) from error

@@ -54,7 +54,8 @@ def export(
     try:
         to.write_bytes(blob)
     except OSError as error:
-        msg = f"`--to` must be a file that can be written; got {to}: {error.strerror}; choose another"
+        reason = (error.strerror or str(error)).lower()
+        msg = f"`--to` must be a file that can be written; got {to}: {reason}; choose another"
         raise UsageError(msg) from error
     typer.echo(f"{to}: {len(blob):,} bytes")
 
@@ -65,6 +66,6 @@ def _merged(context: Context, window: str, stream: str, model_version: str) -> P
 
     contract, store = context.contract(), context.open_store()
     try:
-        return merged_profile(store, contract, moment_of(window), stream, model_version)
+        return merged_profile(store, contract, moment_of("WINDOW", window), stream, model_version)
     finally:
         store.close()

@@ -36,7 +36,7 @@ def replay(
     incident: Annotated[list[str] | None, typer.Option(help="A fault: NAME[:key=value...]; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds and options give equal bytes.")] = 0,
     partitions: Annotated[int | None, typer.Option(help="Partitions of each topic; default 1, on Kafka 4.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was produced and acknowledged as JSON.")] = False,
 ) -> None:
     """Send trips and predictions at pick-up time and labels when they would arrive."""
     from producers.plan import ReplayPlan, parse_bound, parse_delay, parse_incidents, parse_speed
@@ -60,6 +60,7 @@ def replay(
 def _run(context: Context, plan: ReplayPlan) -> ReplaySummary:
     import threading
 
+    from driftline.cli.collecting import collecting_rarely
     from driftline.cli.progress import progress
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
@@ -72,7 +73,7 @@ def _run(context: Context, plan: ReplayPlan) -> ReplaySummary:
     stop = threading.Event()
     transport = context.open_transport()
     try:
-        with progress("replay (events)", clock) as report, stopped_by_signals(stop):
+        with progress("replay (events)", clock) as report, stopped_by_signals(stop), collecting_rarely():
 
             def on_progress(reached: ReplayProgress) -> None:
                 where = reached.event_time.isoformat(sep=" ", timespec="seconds")

@@ -8,11 +8,10 @@ import typer
 
 if TYPE_CHECKING:
     from driftline.cli.context import Context
-    from driftline.store import Store
 
+_SETTINGS = {"output_format_json_quote_64bit_integers": 0, "date_time_output_format": "iso"}
+_READERS_ONLY = frozenset({164, 497})  # READONLY, ACCESS_DENIED
 _READING = frozenset({"select", "with", "from", "show", "describe", "desc", "explain", "exists"})
-
-
 _PIPE_WIDTH = 10_000  # a reader of a pipe wants whole values, not a terminal's eighty columns
 
 
@@ -22,7 +21,9 @@ def sql(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per line; 64-bit integers as numbers.")
     ] = False,
-    write: Annotated[bool, typer.Option("--write", help="Allow a statement that changes something.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Allow a statement that changes something, or reaches files or the network.")
+    ] = False,
 ) -> None:
     """Run one statement on the store and print its rows."""
     from driftline.errors import StatementRejected, UsageError
@@ -36,13 +37,10 @@ def sql(
             if write and _first_word(statement) not in _READING:
                 store.execute(statement)
                 return
-            if write:
-                answer = _answer(store, statement)
-            else:
-                with store.reading() as reader:
-                    answer = _answer(reader, statement)
+            ask = store.text if write else store.read_text
+            answer = ask(statement.strip().rstrip(";"), output_format="JSONEachRow", settings=_SETTINGS)
         except StatementRejected as error:
-            hint = "; add --write to change the store" if error.code == 164 and not write else ""
+            hint = "; --write lifts what a reader may not" if error.code in _READERS_ONLY and not write else ""
             msg = f"{error}{hint}"
             raise UsageError(msg) from error
     if as_json:
@@ -76,11 +74,6 @@ def print_rows(lines: str) -> None:
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     console.print(table)
-
-
-def _answer(store: Store, statement: str) -> str:
-    settings = {"output_format_json_quote_64bit_integers": 0, "date_time_output_format": "iso"}
-    return store.text(statement.strip().rstrip(";"), output_format="JSONEachRow", settings=settings)
 
 
 def _first_word(statement: str) -> str:

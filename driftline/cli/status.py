@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftline.cli.terminal import plain
+
 if TYPE_CHECKING:
     from driftline.cli.context import Context
     from driftline.contract import Contract
+    from driftline.ops.processes import ProcessReport
     from driftline.store import Store
     from driftline.transport import Transport
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
 def status(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
 ) -> None:
-    """Show watermarks, lag, windows open, complete and judged, the last event and the last job."""
+    """Show watermarks, lag, windows open, complete and judged, the last event, the last job and the processes."""
     import msgspec
+
+    from driftline.ops.processes import recent_processes
 
     context: Context = ctx.obj
     contract, store, transport = context.contract(), context.open_store(), context.open_transport()
@@ -32,9 +37,10 @@ def status(
             "last_event": _last_event(store, contract),
             "last_job": _last_job(store, contract),
             "dead_letters": store.scalar(
-                "SELECT count() FROM dead_letters FINAL WHERE model = {model:String} AND status = 'new'",
+                "SELECT count() FROM dead_letter_status WHERE model = {model:String} AND status IN ('new', 'failed')",
                 {"model": contract.model},
             ),
+            "processes": [_process(one) for one in recent_processes(store)],
         }
     finally:
         transport.close()
@@ -46,8 +52,10 @@ def status(
 
 
 def _topic(store: Store, transport: Transport, contract: Contract, stream: str) -> dict[str, Any]:
+    from consumers.breaker import Pauses
     from driftline.errors import TopicNotFound
     from driftline.transport import Partition
+    from driftline.transport.topic_check import check_topics
 
     name: str = getattr(contract.topics, stream)
     try:
@@ -79,7 +87,20 @@ def _topic(store: Store, transport: Transport, contract: Contract, stream: str) 
         "watermark": _moment(horizon[0]["watermark"] if horizon else None),
         "complete_to": _moment(horizon[0]["complete_to"] if horizon else None),
         "producers": _producers(store, key),
+        "guarantees_lost": [found.lost for found in check_topics(transport, [name]) if found.accepted],
+        "not_read": _regressed(store, key),
+        "paused": Pauses(store, contract.model, contract.id).paused({name: topic.topic_id}).get(name),
     }
+
+
+def _regressed(store: Store, key: dict[str, Any]) -> dict[str, str]:
+    """Return the partitions that nobody reads any more because the log has lost what was counted of them."""
+    rows = store.query(
+        "SELECT p, from_o, to_o FROM data_gaps FINAL "
+        "WHERE topic = {topic:String} AND source_id = {source:String} AND reason = 'log_regressed' ORDER BY p",
+        key,
+    )
+    return {str(row["p"]): f"log lost offsets {row['from_o']} to {row['to_o']}" for row in rows}
 
 
 def _producers(store: Store, key: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +157,13 @@ def _last_job(store: Store, contract: Contract) -> dict[str, Any] | None:
     return {**rows[0], "window_start": _moment(rows[0]["window_start"]), "as_of": _moment(rows[0]["as_of"])}
 
 
+def _process(one: ProcessReport) -> dict[str, Any]:
+    import msgspec
+
+    figures: dict[str, Any] = msgspec.to_builtins(one)
+    return {**figures, "started": _moment(one.started), "last_seen": _moment(one.last_seen)}
+
+
 def _moment(moment: Any) -> str | None:
     if moment is None or moment.year < 1971:
         return None
@@ -160,9 +188,20 @@ def _print(found: dict[str, Any]) -> None:
             f"  {topic['topic']}: lag {topic['lag']:,}, watermark {topic['watermark'] or 'none'}, "
             f"complete to {topic['complete_to'] or 'none'}"
         )
+        for partition, reason in topic["not_read"].items():
+            typer.echo(f"    partition {partition} is not read: {reason}")
+        for lost in topic["guarantees_lost"]:
+            typer.echo(f"    not guaranteed: {lost}")
+        if topic["paused"]:
+            typer.echo(f"    {topic['paused']}")
     windows, event, job = found["windows"], found["last_event"], found["last_job"]
     typer.echo(f"windows: {windows['open']} open, {windows['complete']} complete, {windows['run']} judged")
     typer.echo(f"last event: {event['event_time'] if event else 'none'}")
     typer.echo(f"last job: {job['job'] + ' ' + job['window_start'] + ' ' + job['status'] if job else 'none'}")
     if found["dead_letters"]:
         typer.echo(f"dead letters: {found['dead_letters']:,}")
+    for one in found["processes"]:
+        if one["state"] != "ended":
+            cost = f"{one['rss_bytes'] / 2**20:,.0f} MiB, {one['cpu_seconds']:,.0f} s of CPU"
+            name = f"{one['role']} {one['pid']} on {plain(one['host'])}"
+            typer.echo(f"process {name}: {one['state']}, last seen {one['last_seen']}, {cost}")

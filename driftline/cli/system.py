@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from batch.jobs import RunSummary
     from batch.worker import Workers
     from driftline.cli.context import Context
+    from driftline.cli.operating import Operations
     from driftline.clock import Clock
     from driftline.contract import Contract
     from driftline.store import Store
@@ -33,6 +34,7 @@ class System:
     workers: Workers
     store: Store
     transport: Transport
+    operations: Operations
     stop: threading.Event
 
     def replay(self, plan: ReplayPlan, context: Context) -> Replay:
@@ -49,26 +51,36 @@ class System:
         from driftline.cli.consuming import open_consumer
 
         pace = Pace(flush_seconds=LIVE_FLUSH_SECONDS)
-        with open_consumer(self.store, self.transport, self.contract, self.clock, pace) as loop:
+        observer = self.operations.consumer
+        with open_consumer(self.store, self.transport, self.contract, self.clock, pace, observer=observer) as loop:
             loop.run(self.stop)
 
     def judge(self, report: Callable[[RunSummary], None]) -> None:
         """Run jobs as windows close and labels come, until stopped."""
         from batch.watch import watch
 
-        watch(self.store, self.contract, self.workers, self.clock, self.stop.wait, report, _JOBS_EVERY)
+        observer = self.operations.jobs
+        watch(self.store, self.contract, self.workers, self.clock, self.stop.wait, report, _JOBS_EVERY, observer)
 
 
 @contextmanager
-def open_system(context: Context, workers: int = 1) -> Iterator[System]:
-    """Open store, log and workers; the workers first, so that their slow imports overlap with the rest."""
+def open_system(
+    context: Context, workers: int = 1, ops_port: int | None = None, ops_host: str = "127.0.0.1"
+) -> Iterator[System]:
+    """Open store, log and workers; the workers first, so that their slow imports overlap with the rest.
+
+    From its start on, the first Ctrl-C or SIGTERM sets the system's ``stop``.
+    """
     from batch.worker import Workers
-    from driftline.cli.logs import configure_logging
+    from driftline.cli.operating import operating
+    from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
     from producers.topics import ensure_topics
 
-    configure_logging(verbose=context.verbose)
+    context.configure_logging()
+    stop = threading.Event()
     with ExitStack() as stack:
+        stack.enter_context(stopped_by_signals(stop))
         contract, pool = context.contract(), stack.enter_context(Workers(workers))
         pool.start()
         store = context.open_store(serve=True)
@@ -76,4 +88,5 @@ def open_system(context: Context, workers: int = 1) -> Iterator[System]:
         transport = context.open_transport()
         stack.callback(transport.close)
         ensure_topics(transport, contract, None)
-        yield System(contract, SystemClock(), pool, store, transport, threading.Event())
+        operations = stack.enter_context(operating("up", store, ops_port, ops_host))
+        yield System(contract, SystemClock(), pool, store, transport, operations, stop)

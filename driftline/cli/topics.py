@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="topics", help="Make and check the topics of a contract.", no_args_is_help=True)
 
 _Partitions = Annotated[int | None, typer.Option(min=1, help="Partitions of each topic; default 1, on Kafka 4.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per topic.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 @app.command()
@@ -40,7 +40,7 @@ def check(
     partitions: Annotated[int | None, typer.Option(min=1, help="Partitions each topic must have.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Check that the topics exist, are stamped with append time and have the partitions asked for."""
+    """Check that the topics exist, keep the rules and have the partitions asked for: one line for each breach."""
     from driftline.transport.topic_check import check_topics
 
     with _open(ctx.obj) as (transport, names):
@@ -62,10 +62,8 @@ def _report(findings: list[TopicFinding], as_json: bool) -> None:
     import msgspec
 
     for finding in findings:
-        if as_json:
-            typer.echo(msgspec.json.encode(finding).decode())
-        else:
-            typer.echo(f"{finding.topic} {finding.message}" + (f"; {finding.remedy}" if finding.remedy else ""))
-    if wrong := [finding.topic for finding in findings if finding.status != "ok"]:
-        msg = f"{len(wrong)} of {len(findings)} topics are not as they must be: {', '.join(wrong)}; see the lines above"
+        typer.echo(msgspec.json.encode(finding).decode() if as_json else str(finding))
+    topics = list(dict.fromkeys(finding.topic for finding in findings))
+    if wrong := list(dict.fromkeys(finding.topic for finding in findings if finding.is_wrong)):
+        msg = f"{len(wrong)} of {len(topics)} topics are not as they must be: {', '.join(wrong)}; see the lines above"
         raise CheckFailedError(msg)

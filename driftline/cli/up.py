@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli.operating import OpsHost, OpsPort
+
 if TYPE_CHECKING:
     from batch.jobs import RunSummary
     from driftline.cli.context import Context
@@ -24,16 +26,21 @@ def up(
     seed: Annotated[int, typer.Option(help="Of the replay.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page, on 127.0.0.1.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Processes that compute.")] = 1,
+    ops_port: OpsPort = None,
+    ops_host: OpsHost = "127.0.0.1",
 ) -> None:
     """Consume live input or a replay, judge windows as they close, and show the page, until stopped."""
-    from driftline.cli.signals import stopped_by_signals
+    from driftline.cli.auditing import auditing
     from driftline.cli.supervising import Supervisor
     from driftline.cli.system import open_system
     from grafana.preview import create_app, packaged_dashboards, serve
 
     context: Context = ctx.obj
     plan = _plan(files, speed, align, past, incident, seed) if files else None
-    with open_system(context, workers) as system, stopped_by_signals(system.stop):
+    with (
+        open_system(context, workers, ops_port, ops_host) as system,
+        auditing(context, system.store, system.contract, system.clock, system.operations.consumer),
+    ):
         server = serve(create_app(system.store, packaged_dashboards()), port)
         parts: dict[str, Callable[[], None]] = {
             "consumer": system.consume,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -42,7 +43,7 @@ RESERVED_KEYS: dict[str, str] = {
     "metrics": "custom metrics",
     "kpis": "business figures by SQL",
     "alerts": "alert rules generated from the contract",
-    "retention": "expiry per table",
+    "retention": "expiry per table; that of `dead_letters` is in effect",
     "drift.max_alarms_per_month": "calibrated charts",
     "drift.calendar": "special days",
     "windows.idle_after": "closing windows of topics whose producers send no markers",
@@ -56,6 +57,8 @@ RESERVED_KEYS: dict[str, str] = {
     "columns.*.importance": "importance-weighted drift",
 }
 
+# As many make the statement for the table of inputs nearly as long as the engine reads (256 KiB).
+MAX_COLUMNS = 2_000
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 RESERVED_COLUMNS = frozenset(
     {"id", "event_time", "append_time", "id_hash", "source_id", "p", "o", "ver", "prediction", "label", "model_version"}
@@ -99,6 +102,14 @@ class Contract(Part):
             topics = {"inputs": f"{name}.inputs", "predictions": f"{name}.predictions", "labels": f"{name}.labels"}
             return {**value, "topics": topics}
         return value
+
+    @model_validator(mode="after")
+    def _not_too_many_columns(self) -> Self:
+        if len(self.columns) > MAX_COLUMNS:
+            remedy = "leave out those that nobody looks at, or monitor them as a second model"
+            msg = f"`columns` must be at most {MAX_COLUMNS:,} columns; got {len(self.columns):,}; {remedy}"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _column_names(self) -> Self:
@@ -145,6 +156,12 @@ class Contract(Part):
     def id(self) -> str:
         """Sixteen hexadecimal digits that change whenever anything in the contract does."""
         return self.digest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with ``update``, which is not validated; it goes by an id of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)  # pydantic copies what has been computed, too
+        return copied
 
     def digest(self, *parts: str) -> str:
         """Return a hash of the named top-level keys (of all, when none is named)."""

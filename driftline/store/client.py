@@ -11,10 +11,12 @@ Each thread gets its own connection. Times come back aware, in UTC.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import clickhouse_connect
@@ -22,7 +24,10 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
 
-from driftline.errors import StatementRejected, StoreError, StoreNotWritable, StoreUnavailable
+from driftline.errors import StatementRejected, StoreError, StoreHolderEnded, StoreNotWritable, StoreUnavailable
+from driftline.store.holder import is_alive
+from driftline.store.protocol import Refused, Statement
+from driftline.store.reading import refuse_unless_reading
 
 # Codes after which the same statement may succeed later: sockets, timeouts, memory, too many
 # queries or parts, replication and Keeper trouble, read-only replicas, server shutting down.
@@ -32,6 +37,9 @@ _TRANSIENT_RANGE = frozenset({279, 319, 394, 425, 439, 499, 635, 722, 999})
 _DISK = frozenset({75, 76, 243, 271})
 _DISK_WORDS = ("No space left on device", "Read-only file system", "Permission denied", "disk quota exceeded")
 
+# What the system says of a connection, amid the names of the libraries it came through.
+_REFUSAL = re.compile(r"\[Errno -?\d+\] ([^\"'()\[\]]+)")
+
 # Rows must never be dropped as look-alikes of earlier ones nor acknowledged before they are written.
 _SAFE_INSERTS: Mapping[str, Any] = {"async_insert": 0, "deduplicate_insert": "disable"}
 
@@ -40,7 +48,7 @@ _SAFE_INSERTS: Mapping[str, Any] = {"async_insert": 0, "deduplicate_insert": "di
 class Address:
     """Where a store is: ``path`` for chDB in this process, else a server's host, port and credentials.
 
-    ``read_only`` makes the engine refuse whatever changes tables.
+    ``holder_pid`` is the process that serves an embedded store there, so that its end is not taken for a pause.
     """
 
     path: str | None = None
@@ -50,7 +58,8 @@ class Address:
     password: str = ""
     database: str = "default"
     secure: bool = False
-    read_only: bool = False
+    ca_file: str | None = None
+    holder_pid: int | None = None
 
     def __str__(self) -> str:
         return f"chdb://{self.path}" if self.path else f"clickhouse://{self.host}:{self.port}/{self.database}"
@@ -60,7 +69,7 @@ class Store:
     """A connection to the tables and views of ``clickhouse/schema``.
 
     Every method may raise ``StoreUnavailable`` (try again), ``StoreNotWritable`` (folder or disk)
-    and ``StatementRejected`` (never succeeds as it is).
+    and ``StatementRejected`` (never succeeds as it is), through another process also ``StoreHolderEnded``.
     """
 
     def __init__(self, address: Address, on_close: Callable[[], None] = lambda: None) -> None:
@@ -122,9 +131,20 @@ class Store:
             with _translated(self.address):
                 self._client().insert(table, [[row[name] for name in names] for row in rows], column_names=names)
 
-    def reading(self) -> Store:
-        """Return another connection to the same tables, which the engine lets change nothing."""
-        return Store(replace(self.address, read_only=True))
+    def read_text(self, sql: str, *, output_format: str, settings: Mapping[str, Any] | None = None) -> str:
+        """Return ``text`` of a statement of anyone's: it changes nothing, opens no file and no connection.
+
+        The rules are those of ``reading``; here the engine keeps them, elsewhere the process that serves it and the
+        server's own read-only mode.
+        """
+        wanted = Statement(sql, output_format=output_format, settings={k: str(v) for k, v in (settings or {}).items()})
+        try:
+            if self.address.path is not None:
+                return _read_embedded(Path(self.address.path), wanted)
+            refuse_unless_reading(wanted, self._table_functions())
+        except Refused as refused:
+            raise _store_error(str(refused), refused.code, self.address) from refused
+        return self.text(sql, output_format=output_format, settings={**(settings or {}), "readonly": 2})
 
     def version(self) -> str:
         """Return the engine's version."""
@@ -146,6 +166,9 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _table_functions(self) -> frozenset[str]:
+        return frozenset(row["name"] for row in self.query("SELECT lower(name) AS name FROM system.table_functions"))
+
     def _client(self) -> Client:
         client: Client | None = getattr(self._threads, "client", None)
         if client is None:
@@ -158,7 +181,7 @@ class Store:
 def _connect(address: Address) -> Client:
     # It logs what it raises, to a terminal that then shows our error too.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    settings = {"readonly": 2} if address.read_only else dict(_SAFE_INSERTS)
+    settings = dict(_SAFE_INSERTS)
     if address.path is not None:
         return clickhouse_connect.get_client(
             interface="chdb", path=address.path, database=address.database, settings=settings
@@ -170,6 +193,7 @@ def _connect(address: Address) -> Client:
         password=address.password,
         database=address.database,
         secure=address.secure,
+        ca_cert=address.ca_file,
         settings={**settings, "wait_end_of_query": 1},
         connect_timeout=5,
         send_receive_timeout=120,
@@ -190,14 +214,33 @@ def _translated(address: Address) -> Iterator[None]:
 
 def _our_error(error: ClickHouseError, address: Address) -> StoreError:
     code = (error.code if isinstance(error, Error) else None) or 0
-    text = " ".join(str(error).split())
+    return _store_error(str(error), code, address, unreachable=isinstance(error, OperationalError) and code == 0)
+
+
+def _store_error(message: str, code: int, address: Address, *, unreachable: bool = False) -> StoreError:
+    text = " ".join(message.split())
     if code in _DISK or any(word in text for word in _DISK_WORDS):
         remedy = "free space or mend the folder's permissions, then retry"
         return StoreNotWritable(f"store {address} cannot be written: {_short(text)}; {remedy}")
-    if code in _TRANSIENT | _TRANSIENT_RANGE or (isinstance(error, OperationalError) and code == 0):
-        msg = f"store {address} does not answer: {_short(text)}; check that it runs, then retry"
+    if code in _TRANSIENT | _TRANSIENT_RANGE or unreachable:
+        if address.holder_pid is not None and not is_alive(address.holder_pid):
+            remedy = "start this command again: it then opens the store itself, or through its next holder"
+            return StoreHolderEnded(f"process {address.holder_pid}, which served the store {address}, ended; {remedy}")
+        refusal = _REFUSAL.search(text)
+        reason = refusal[1] if refusal else _short(text)
+        msg = f"store {address} does not answer: {reason}; check that it runs, then retry"
         return StoreUnavailable(msg)
     return StatementRejected(f"store {address} refuses the statement: {_short(text)}", code)
+
+
+def _read_embedded(path: Path, wanted: Statement) -> str:
+    from driftline.store.engine import Engine
+
+    engine = Engine(path)
+    try:
+        return engine.run(wanted, read_only=True).body.decode("utf-8", errors="replace")
+    finally:
+        engine.close()
 
 
 def _short(text: str) -> str:

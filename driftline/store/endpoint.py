@@ -88,6 +88,10 @@ def _listen(port: int) -> socket.socket:
 
 def _application(engine: Engine, tokens: Tokens) -> Starlette:
     async def ping(request: Request) -> Response:
+        try:
+            _refuse_foreign_host(request)
+        except Refused as refused:
+            return PlainTextResponse(f"{refused}\n", refused.status)
         return PlainTextResponse("Ok.\n")
 
     async def statement(request: Request) -> Response:

@@ -45,13 +45,13 @@ class Engine:
         self._table_functions = frozenset(self._strings("SELECT lower(name) FROM system.table_functions"))
 
     def run(self, statement: Statement, *, read_only: bool) -> Answer:
-        """Run one statement and return its whole answer.
+        """Run one statement and return its whole answer; with ``read_only``, or where it asks for it, as a reader.
 
         Raises:
             Refused: the engine, or the rules of the read-only user, refuse it.
         """
         settings = dict(statement.settings or {})
-        if read_only:
+        if read_only or settings.get("readonly", "0") != "0":
             refuse_unless_reading(statement, self._table_functions)
             settings = reader_settings(settings)
         with self._slots:

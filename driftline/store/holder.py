@@ -98,5 +98,9 @@ def is_alive(pid: int) -> bool:
 def not_writable(folder: Path, error: OSError) -> StoreNotWritable:
     """Return the error for a folder that the operating system refuses to write."""
     reason = (error.strerror or str(error)).lower()
+    if not os.path.exists(folder):  # below a forbidden folder Path.exists would raise
+        return StoreNotWritable(f"folder {folder} cannot be made: {reason}; name another with --home")
+    if not os.path.isdir(folder):
+        return StoreNotWritable(f"{folder} is a file and no folder; name another with --home")
     remedy = "free space, mend its permissions or use another --home"
     return StoreNotWritable(f"folder {folder} cannot be written: {reason}; {remedy}")

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from driftline.errors import StoreTooNew
+from driftline.errors import StatementRejected, StoreTooNew
 from driftline.store.client import Store
 
+_ACCESS_DENIED = 497
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number UInt32, name String, checksum String, applied DateTime64(3, 'UTC') DEFAULT now64(3)
@@ -59,21 +60,34 @@ def migrate(store: Store) -> list[Migration]:
 
     Raises:
         StoreTooNew: the store has migrations that this version does not know.
+        StatementRejected: it lacks some, and its user may not make tables.
     """
-    store.execute(_LEDGER)
     pending = []
     for migration in known_migrations():
         if migration.number in _applied(store):
             continue
-        for statement in migration.statements:
-            store.execute(_repeatable(statement))
-        store.insert_rows(
-            "schema_migrations",
-            [{"number": migration.number, "name": migration.name, "checksum": migration.checksum}],
-        )
+        _apply(store, migration)
         pending.append(migration)
     refuse_newer(store)
     return pending
+
+
+def _apply(store: Store, migration: Migration) -> None:
+    """Make the ledger where it is absent: a user who may make no tables can open a store that lacks nothing."""
+    try:
+        store.execute(_LEDGER)
+        for statement in migration.statements:
+            store.execute(_repeatable(statement))
+        row = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
+        store.insert_rows("schema_migrations", [row])
+    except StatementRejected as error:
+        if error.code != _ACCESS_DENIED:
+            raise
+        msg = (
+            f"store {store.address} lacks migration {migration.number:04} ({migration.name}), and its user "
+            f"{store.address.user} may not make tables; run `driftline db migrate` as one who may"
+        )
+        raise StatementRejected(msg, error.code) from error
 
 
 def refuse_newer(store: Store) -> None:

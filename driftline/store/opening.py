@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from filelock import FileLock
 
 from driftline.clock import Clock, SystemClock
-from driftline.errors import StoreBusy, StoreError, StoreNotWritable, StoreUnavailable, UsageError
+from driftline.errors import StoreBusy, StoreError, StoreHolderEnded, StoreNotWritable, StoreUnavailable, UsageError
 from driftline.store.client import Address, Store
 from driftline.store.holder import is_alive, not_writable, read_note, take_lock, write_note
 from driftline.store.migrations import migrate
+from driftline.store.safety import require_safe_settings
 
 _RETRY_SECONDS = 0.1
 
@@ -43,6 +44,7 @@ def open_store(
         StoreBusy: another process holds the embedded store and cannot be reached through its endpoint.
         StoreNotWritable: the folder is read-only, no folder, or its disk is full.
         StoreTooNew: a newer version of driftline made the store.
+        StoreUnsafe: the engine's settings could drop rows.
         StoreUnavailable: the server does not answer.
     """
     address = parse_url(url)
@@ -65,6 +67,8 @@ def open_store(
 def parse_url(url: str) -> Address:
     """Return what ``chdb:///folder`` or ``clickhouse://user:password@host:port/database?secure=1`` names.
 
+    ``secure=1`` is TLS, with ``ca=FILE`` for a certificate authority of one's own.
+
     >>> parse_url("clickhouse://ann@db.example:8443/ml?secure=1").port
     8443
 
@@ -83,7 +87,8 @@ def parse_url(url: str) -> Address:
         raise _unusable(url) from error
     if parts.scheme != "clickhouse" or not parts.hostname:
         raise _unusable(url)
-    secure = parse_qs(parts.query).get("secure", ["0"])[-1] in {"1", "true"}
+    options = parse_qs(parts.query)
+    secure = options.get("secure", ["0"])[-1] in {"1", "true"}
     return Address(
         host=parts.hostname,
         port=port or (8443 if secure else 8123),
@@ -91,6 +96,7 @@ def parse_url(url: str) -> Address:
         password=unquote(parts.password or ""),
         database=parts.path.strip("/") or "default",
         secure=secure,
+        ca_file=options.get("ca", [None])[-1],
     )
 
 
@@ -163,14 +169,15 @@ def _through_holder(home: Path) -> Store | None:
     if note is None or note.port is None or not is_alive(note.pid):
         return None
     try:
-        return Store(Address(host=note.host, port=note.port, user=note.user, password=note.token))
-    except StoreUnavailable:
+        return Store(Address(host=note.host, port=note.port, user=note.user, password=note.token, holder_pid=note.pid))
+    except (StoreUnavailable, StoreHolderEnded):
         return None
 
 
 def _migrated(store: Store) -> Store:
     try:
         migrate(store)
+        require_safe_settings(store)
     except BaseException:
         store.close()
         raise

@@ -1,4 +1,4 @@
-"""Which statements the endpoint's read-only user may run.
+"""Which statements a reader may run: the endpoint's read-only user, and ``driftline sql`` without ``--write``.
 
 The engine's own read-only mode refuses writes, settings and (through SELECT) the table functions
 that reach outside. It leaves holes that are closed here, before the engine sees the statement:
@@ -28,6 +28,10 @@ _TOKEN = re.compile(
 _FIRST = frozenset({"select", "with", "from", "show", "describe", "desc", "explain", "exists", "("})
 _TABLE_FUNCTIONS = frozenset({"numbers", "numbers_mt", "zeros", "zeros_mt", "values", "view", "null", "generateseries"})
 _NEVER = frozenset({"outfile", "infile", "processlist", "kill", "identifier"})
+# These send rows to a language model on the network.
+_MODEL_FUNCTIONS = frozenset(
+    "aigenerate aiclassify aiextract aitranslate aifilter aisimilarity aiembed airedact".split()
+)
 _SYSTEM_TABLES = frozenset(
     "one numbers numbers_mt zeros tables columns databases functions settings table_functions data_type_families "
     "formats time_zones parts build_options version".split()
@@ -48,7 +52,7 @@ def refuse_unless_reading(statement: Statement, reaching_out: frozenset[str]) ->
         _refuse(f"the database {statement.database}")
     for name in _SETTINGS & {key.lower() for key in statement.settings or {}}:
         _refuse(f"the setting {name}")
-    _refuse_tokens(_tokens(statement.sql), reaching_out - _TABLE_FUNCTIONS)
+    _refuse_tokens(_tokens(statement.sql), (reaching_out - _TABLE_FUNCTIONS) | _MODEL_FUNCTIONS)
 
 
 def reader_settings(settings: Mapping[str, str]) -> dict[str, str]:
@@ -87,4 +91,4 @@ def _tokens(sql: str) -> list[str]:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise Refused(497, f"Code: 497. DB::Exception: the user reader may not use {what}. (ACCESS_DENIED)")
+    raise Refused(497, f"Code: 497. DB::Exception: a reader may not use {what}. (ACCESS_DENIED)")

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 from driftline.errors import UsageError
 from driftline.transport.base import (
+    Changes,
     Consumer,
+    Durability,
     Headers,
     Partition,
     Producer,
@@ -16,7 +18,9 @@ from driftline.transport.base import (
 )
 
 __all__ = [
+    "Changes",
     "Consumer",
+    "Durability",
     "Headers",
     "Partition",
     "Producer",

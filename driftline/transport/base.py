@@ -2,8 +2,8 @@
 
 A log keeps records per partition in the order of their offsets, stamps each with its own
 append time and never gives an offset twice. Two backends exist, ``local`` (SQLite, in
-process) and ``kafka``; both pass ``tests/contracts/test_transport.py``. There are no
-consumer groups here: a process is told which partitions are its own.
+process) and ``kafka``; both pass ``tests/contracts/test_transport.py``. A consumer is told
+which partitions are its own (``assign``), or shares a topic with its group (``subscribe``).
 
 Errors are those of :mod:`driftline.errors`; only ``TransportUnavailable`` is retriable.
 """
@@ -50,13 +50,44 @@ class RecordBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What a group gave to and took from a consumer since it was last asked."""
+
+    gained: frozenset[Partition] = frozenset()
+    lost: frozenset[Partition] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """What a topic is. ``topic_id`` is new whenever a topic is deleted and made again."""
+    """What a topic is. ``topic_id`` is new whenever a topic is deleted and made again.
+
+    ``log_append_time``: the log stamps records, not their producers. ``keyed_by_id``: whoever runs driftline has not
+    said otherwise (``accept=foreign_keys``); where it is false one id may lie in several partitions. ``durability`` is
+    None where the log is a file.
+    """
 
     name: str
     topic_id: str
     partitions: int
     log_append_time: bool
+    keyed_by_id: bool = True
+    durability: Durability | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """What a replicated log does with a topic's records when brokers are lost.
+
+    ``replication`` is the smallest number of replicas of any partition, ``min_isr`` how many have a record before it is
+    acknowledged; ``wanted_…`` is what the address asks for, or else what the size of the cluster allows.
+    """
+
+    replication: int
+    min_isr: int
+    wanted_replication: int
+    wanted_min_isr: int
+    compacted: bool
+    unclean_election: bool
 
 
 class Producer(Protocol):
@@ -98,7 +129,7 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """Reads assigned partitions in offset order. Not thread-safe."""
+    """Reads its partitions in offset order: those assigned, or those that its group gives it. Not thread-safe."""
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
         """Read exactly these partitions from these offsets on; replaces any earlier assignment, resumes all.
@@ -108,14 +139,39 @@ class Consumer(Protocol):
         """
         ...
 
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Share all partitions of these topics with the other members of the consumer group, instead of ``assign``.
+
+        A partition gained returns no records until ``seek``; one retained over a rebalance goes on where it was.
+        Partitions come and go only while ``poll`` runs. Subscribing again leaves the group and joins it anew.
+
+        Raises:
+            UsageError: the log has no groups, or none was named (``Transport.consumer``).
+            TopicNotFound: a topic does not exist.
+        """
+        ...
+
+    def changes(self) -> Changes:
+        """Return which partitions polls have gained and lost since the last call; nothing after ``assign``.
+
+        A partition lost and gained again between two calls is in both: forget it, then start it.
+        """
+        ...
+
+    def assignment(self) -> frozenset[Partition]:
+        """Return the partitions that are this consumer's now, gained ones among them before they are sought."""
+        ...
+
     def poll(self, timeout_seconds: float, max_records: int = 5_000) -> list[RecordBatch]:
         """Return what is there, at most ``max_records`` in total and one batch a partition; wait up to the timeout.
 
         Returns an empty list when nothing arrived. Only durable records are returned.
 
         Raises:
-            OffsetOutOfRange: a position lies outside what is kept; the other partitions lose nothing.
+            OffsetOutOfRange: a position lies outside what is kept, or the log was cut below it (its topic made again,
+                its newest records lost); the other partitions lose nothing. Raised again until ``seek`` or ``pause``.
             TransportUnavailable: the log cannot be reached and the client gave up for now.
+            TransportError: the client is broken and a new process has to go on.
         """
         ...
 
@@ -124,7 +180,11 @@ class Consumer(Protocol):
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Start the next poll of an assigned partition at ``offset``."""
+        """Start the next poll of a partition held at ``offset``; starts one that was gained.
+
+        A client may have buffered records of the topic's former incarnation: after a topic was made again, ``assign``
+        or ``subscribe`` again.
+        """
         ...
 
     def pause(self, partitions: Sequence[Partition]) -> None:
@@ -166,6 +226,11 @@ class Transport(Protocol):
         """Address without secrets, for messages."""
         ...
 
+    @property
+    def accepts(self) -> frozenset[str]:
+        """Rules of ``topic_rules`` that topics may break, because whoever gave the address said so."""
+        ...
+
     def create_topic(self, name: str, partitions: int) -> TopicDescription:
         """Create a topic stamped with append time, or return the existing one if it has as many partitions.
 
@@ -186,8 +251,11 @@ class Transport(Protocol):
         """Return a new producer."""
         ...
 
-    def consumer(self) -> Consumer:
-        """Return a new consumer without an assignment."""
+    def consumer(self, group: str | None = None) -> Consumer:
+        """Return a new consumer without an assignment; ``group`` (default: the address's) is what it may subscribe as.
+
+        Lag tools find its committed positions under the group. A local log has none.
+        """
         ...
 
     def close(self) -> None:

@@ -1,38 +1,45 @@
 """The address of a Kafka log: ``kafka://host:port[,host:port]?option=value``, checked before anything connects.
 
-Knows no client library. Passwords never stand in an address; TLS and SASL will be read from
-files and the environment, and then lift the rule that a plain connection stays on this machine.
+Knows no client library. Options about TLS and names are ``kafka_security``'s; passwords never stand in an address.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from driftline.errors import UsageError
+from driftline.transport import kafka_security
+from driftline.transport.kafka_security import KafkaSecurity
+from driftline.transport.topic_rules import ACCEPTABLE
 
 _SCHEME = "kafka"
-_OPTIONS = ("allow_insecure", "connect_seconds", "group", "replication")
-_BROKER_CHOOSES = -1
+_OWN_OPTIONS = ("accept", "allow_insecure", "connect_seconds", "group", "min_isr", "replication")
+_OPTIONS = tuple(sorted((*_OWN_OPTIONS, *kafka_security.OPTIONS)))
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaUrl:
     """Brokers to ask first, and how to use them.
 
-    ``allow_insecure`` (0 or 1) permits a connection without TLS to another machine; ``connect_seconds`` is how
-    long to try at the start; ``group`` names the consumer group under which lag tools find driftline's
-    positions (none are committed without it; reading then also waits for the group's coordinator);
-    ``replication`` is the replication factor of topics made here (default: the broker's).
+    ``allow_insecure`` (0 or 1) permits a connection without TLS to another machine; ``connect_seconds`` is how long to
+    try at the start; ``group`` names the consumer group that a consumer may join, and under which lag tools find
+    driftline's positions (none are committed without it); ``replication`` and ``min_isr`` are how many brokers keep
+    each record of a topic, and how many must have it before it is acknowledged (None: three and two where the cluster
+    has as many brokers); ``accept`` names rules of ``topic_rules`` that topics may break.
     """
 
     brokers: tuple[str, ...]
     allow_insecure: bool = False
     connect_seconds: float = 30.0
     group: str | None = None
-    replication: int = _BROKER_CHOOSES
+    replication: int | None = None
+    min_isr: int | None = None
+    accept: frozenset[str] = frozenset()
+    security: KafkaSecurity = field(default_factory=KafkaSecurity)
 
     @classmethod
     def parse(cls, url: str) -> KafkaUrl:
@@ -52,10 +59,13 @@ class KafkaUrl:
             raise UsageError(msg)
         parsed = cls(
             brokers,
-            allow_insecure=options.get("allow_insecure", "0") == "1",
-            connect_seconds=float(_positive(options, "connect_seconds", 30)),
+            allow_insecure=kafka_security.flag(options, "allow_insecure"),
+            connect_seconds=float(_positive(options, "connect_seconds") or 30),
             group=options.get("group") or None,
-            replication=_positive(options, "replication", _BROKER_CHOOSES),
+            replication=_positive(options, "replication"),
+            min_isr=_positive(options, "min_isr"),
+            accept=_accepted(options),
+            security=KafkaSecurity.parse(options),
         )
         parsed._require_private()
         return parsed
@@ -64,11 +74,13 @@ class KafkaUrl:
         return f"{_SCHEME}://{','.join(self.brokers)}"
 
     def _require_private(self) -> None:
+        if self.allow_insecure or self.security.tls:
+            return
         for broker in self.brokers:
-            if not self.allow_insecure and not _is_loopback(broker.rpartition(":")[0]):
+            if not _is_loopback(broker.rpartition(":")[0]):
                 msg = (
                     f"a Kafka connection without TLS may only go to this machine; got {broker}; "
-                    "add ?allow_insecure=1 to the address if the network between is trusted"
+                    "add ?tls=1 to the address, or ?allow_insecure=1 if the network between is trusted"
                 )
                 raise UsageError(msg)
 
@@ -92,11 +104,19 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _positive(options: dict[str, str], name: str, default: int) -> int:
+def _positive(options: Mapping[str, str], name: str) -> int | None:
     text = options.get(name)
     if text is None:
-        return default
+        return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         msg = f"option {name!r} of a Kafka log is a positive whole number; got {text!r}"
         raise UsageError(msg)
     return int(text)
+
+
+def _accepted(options: Mapping[str, str]) -> frozenset[str]:
+    rules = frozenset(filter(None, options.get("accept", "").split(",")))
+    if unknown := sorted(rules - set(ACCEPTABLE)):
+        msg = f"option 'accept' of a Kafka log names rules out of {', '.join(ACCEPTABLE)}; got {unknown[0]!r}"
+        raise UsageError(msg)
+    return rules

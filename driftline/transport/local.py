@@ -59,6 +59,11 @@ class LocalTransport:
         """Address, for messages."""
         return f"{_SCHEME}{self._folder}"
 
+    @property
+    def accepts(self) -> frozenset[str]:
+        """Nothing: every topic of a local log keeps the rules."""
+        return frozenset()
+
     def create_topic(self, name: str, partitions: int) -> TopicDescription:
         """Create a topic, or return the existing one if it has as many partitions."""
         check_topic(name, partitions)
@@ -106,8 +111,8 @@ class LocalTransport:
         """Return a new producer with its own connection."""
         return LocalProducer(LogFile(self._folder), self._clock, self.url)
 
-    def consumer(self) -> LocalConsumer:
-        """Return a new consumer with its own connection."""
+    def consumer(self, group: str | None = None) -> LocalConsumer:
+        """Return a new consumer with its own connection; ``group`` only matters to Kafka."""
         return LocalConsumer(LogFile(self._folder), self._clock, self.url)
 
     def close(self) -> None:

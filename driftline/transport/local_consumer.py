@@ -9,8 +9,9 @@ from typing import Self
 import msgspec
 
 from driftline.clock import Clock
+from driftline.errors import UsageError
 from driftline.transport import messages
-from driftline.transport.base import Headers, Partition, RecordBatch
+from driftline.transport.base import Changes, Headers, Partition, RecordBatch
 from driftline.transport.local_file import Kept, KeptRecord, LogFile
 
 _POLL_BYTES = 32 * 1024 * 1024
@@ -42,6 +43,23 @@ class LocalConsumer:
         self._numbers = {partition: kept[partition].number for partition in positions}
         self._positions = dict(positions)
         self._paused = set()
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Refuse: nobody shares out the partitions of a file."""
+        self._require_open()
+        msg = (
+            f"a local log has no consumer groups; got a subscription to {', '.join(topics)} in {self._url}; "
+            "share its partitions with `--assignment i/n`"
+        )
+        raise UsageError(msg)
+
+    def changes(self) -> Changes:
+        """Return nothing: an assignment stays."""
+        return Changes()
+
+    def assignment(self) -> frozenset[Partition]:
+        """Return the partitions that were assigned."""
+        return frozenset(self._positions)
 
     def poll(self, timeout_seconds: float, max_records: int = 5_000) -> list[RecordBatch]:
         """Return what is there; wait up to the timeout while there is nothing."""

@@ -50,11 +50,11 @@ def closed_error(url: str, what: Literal["transport", "producer", "consumer"]) -
     return TransportError(f"this {what} of {url} is closed; open another")
 
 
-def require_match(topic: TopicDescription, partitions: int) -> None:
+def require_match(topic: TopicDescription, partitions: int, *, accepts_create_time: bool = False) -> None:
     """Check that an existing topic is as it must be.
 
     Raises:
-        TopicMismatch: it has another number of partitions, or keeps its producers' times.
+        TopicMismatch: it has another number of partitions, or keeps its producers' times and that is not accepted.
     """
     if topic.partitions != partitions:
         msg = (
@@ -62,7 +62,7 @@ def require_match(topic: TopicDescription, partitions: int) -> None:
             f"ask for {topic.partitions}"
         )
         raise TopicMismatch(msg)
-    if not topic.log_append_time:
+    if not topic.log_append_time and not accepts_create_time:
         msg = (
             f"topic {topic.name!r} must have message.timestamp.type=LogAppendTime; it has CreateTime; "
             "alter the topic before anything is consumed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grafana.builder.overview import overview
 from grafana.builder.panels import Json
-from grafana.builder.provisioning import DASHBOARDS_YAML, DATASOURCE_YAML
+from grafana.builder.provisioning import DASHBOARDS_YAML, DATASOURCE_TLS_YAML, DATASOURCE_YAML
 
 
 def dashboards() -> list[Json]:
@@ -23,6 +23,7 @@ def generated_files() -> Mapping[str, str]:
     }
     return files | {
         "provisioning/datasources/clickhouse.yaml": DATASOURCE_YAML,
+        "provisioning/datasources-tls/clickhouse.yaml": DATASOURCE_TLS_YAML,
         "provisioning/dashboards/driftline.yaml": DASHBOARDS_YAML,
     }
 

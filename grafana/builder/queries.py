@@ -215,8 +215,8 @@ GROUP BY time, series ORDER BY time, series
 # A dead letter has no event time, only the moment it was appended: any range of event time would hide it.
 DEAD_LETTERS = f"""
 SELECT reason, count() AS letters, topic, max(append_time) AS last
-FROM dead_letters FINAL
-WHERE {MODEL} AND status = 'new'
+FROM dead_letter_status
+WHERE {MODEL} AND status IN ('new', 'failed')
 GROUP BY reason, topic ORDER BY letters DESC, reason LIMIT 50
 """
 

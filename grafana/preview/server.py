@@ -35,19 +35,22 @@ class PreviewServer:
         self._server.should_exit = True
 
 
-def serve(app: Starlette, port: int) -> PreviewServer:
-    """Bind loopback ``port`` (0: any free one) and return the server, not yet running.
+def serve(app: Starlette, port: int, address: str = _HOST) -> PreviewServer:
+    """Bind ``port`` (0: any free one) of loopback and return the server, not yet running.
+
+    Another ``address`` is for a container, whose loopback no published port reaches; requests must still name
+    loopback as their host.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port is taken or the address not this machine's.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((_HOST, port))
+        listener.bind((address, port))
         listener.listen()
     except OSError as error:
         listener.close()
-        msg = f"port {port} of {_HOST} cannot be bound: {error.strerror}; choose another with --port"
+        msg = f"port {port} of {address} cannot be bound: {error.strerror}; choose another with --port"
         raise UsageError(msg) from error
     return PreviewServer(app, listener)

@@ -59,3 +59,24 @@ def test_it_judges_what_closes_and_waits_for_labels(monitored: Monitored) -> Non
     jobs = [{key.job for key in summary.keys} for summary in seen]
     assert jobs == [{"profile", "data"}, {"quality"}]
     assert {run["is_final"] for run in monitored.runs("quality")} == {True}
+
+
+def test_a_request_to_stop_is_heard_between_two_chunks_and_what_is_done_stays(monitored: Monitored) -> None:
+    monitored.add(trips(50, 2, days=1))
+    monitored.log.complete("inputs")
+    answers = iter([False, False, True])  # before the look, before the first chunk, before the second
+
+    def stopped(_seconds: float) -> bool:
+        return next(answers, True)
+
+    watch(monitored.store, monitored.contract, monitored.workers, ManualClock(FIRST_DAY), stopped, lambda _: None)
+    assert run_jobs(monitored) == {"profile"}
+    watch(monitored.store, monitored.contract, monitored.workers, ManualClock(FIRST_DAY), bool, lambda _: None)
+    assert run_jobs(monitored) == {"profile", "data"}
+
+
+def run_jobs(monitored: Monitored) -> set[str]:
+    rows = monitored.store.query(
+        "SELECT DISTINCT job FROM job_runs FINAL WHERE model = {model:String}", {"model": monitored.contract.model}
+    )
+    return {row["job"] for row in rows}

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from consumers.identity import SeenIds
-from consumers.segments import PartitionState, Start, StreamRules
+from consumers.rules import StreamRules
+from consumers.segments import PartitionState, Start
 from consumers.watermarks import Watermark
 from driftline.clock import to_ms
 from driftline.contract import Contract, parse_contract

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh64_intdigest
 
-from consumers.segments import StreamRules
+from consumers.rules import StreamRules
 from tests.consumers.counting_profile import quick_profiles
 from tests.consumers.making import HOUR, T0, contract_of, fed, input_of, prediction_of, state_of, table_of
 

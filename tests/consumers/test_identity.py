@@ -131,7 +131,8 @@ def test_the_hours_forgotten_are_those_not_touched_for_longest_and_they_come_bac
     seen = SeenIds([], raw, 0, capacity=2)
     mark(seen, (T0, 1), (T0 + HOUR, 2))
     mark(seen, (T0, 1), (T0 + 2 * HOUR, 3))
-    seen.flushed(3)
+    seen.handed_over()
+    seen.written(3)
 
     assert mark(seen, (T0, 1), (T0 + HOUR, 2), (T0 + 2 * HOUR, 3)) == [True, True, True]
     assert raw.asked == [((T0 + HOUR,), 3)]

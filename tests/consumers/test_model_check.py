@@ -23,9 +23,10 @@ import pytest
 from xxhash import xxh64_intdigest
 
 from consumers import recovery
-from consumers.flushing import Flusher, Writer
+from consumers.flushing import Flush, Flusher, Writer
 from consumers.recovery import HourReader, Kept, start_of
-from consumers.segments import PartitionState, StreamRules
+from consumers.rules import StreamRules
+from consumers.segments import PartitionState
 from driftline.clock import ManualClock, to_ms
 from driftline.events import Marker
 from driftline.store import Store
@@ -173,7 +174,7 @@ class Worker:
 
 def _flusher() -> Flusher:
     clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
-    return Flusher(Recorder(), Writer("w", CONTRACT, 1), clock)  # type: ignore[arg-type]
+    return Flusher(Writer("w", CONTRACT, 1), clock)
 
 
 @dataclass
@@ -228,9 +229,10 @@ class Schedule:
         return PartitionState(partition, RULES, start, SEGMENT)
 
     def _inserts(self, worker: Worker) -> list[Insert]:
-        recorder = Recorder()
-        worker.flusher.store = recorder  # type: ignore[assignment]
-        worker.flusher.flush(worker.states.values())
+        recorder, flush = Recorder(), worker.flusher.prepare(worker.states.values())
+        if flush is not None:
+            flush.write(recorder)  # type: ignore[arg-type]
+            flush.take_note()
         return recorder.inserts
 
     def _flush(self, worker: Worker) -> None:
@@ -308,14 +310,14 @@ def test_a_restart_at_the_offset_reached_instead_of_the_segments_start_is_caught
 
 
 def test_a_commit_record_written_first_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_flush = Flusher.flush
+    prepare = Flusher.prepare
 
-    def commit_first(self: Flusher, states: Iterable[PartitionState], *, final: bool = False) -> int:
-        written = whole_flush(self, states, final=final)
-        self.store.inserts.sort(key=lambda insert: insert[0] != "segments")  # type: ignore[attr-defined]
-        return written
+    def commit_first(self: Flusher, states: Iterable[PartitionState], *, final: bool = False) -> Flush | None:
+        flush = prepare(self, states, final=final)
+        order = sorted(flush.inserts, key=lambda insert: insert[0] != "segments") if flush else []
+        return replace(flush, inserts=tuple(order)) if flush else None
 
-    monkeypatch.setattr(Flusher, "flush", commit_first)
+    monkeypatch.setattr(Flusher, "prepare", commit_first)
 
     assert some_seed_goes_wrong()
 

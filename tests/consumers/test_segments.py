@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.envelopes import Reason
-from consumers.segments import StreamRules
+from consumers.rules import StreamRules
 from driftline.events import MARKER_HEADER, Marker
 from driftline.transport import Partition, RecordBatch
 from tests.consumers.counting_profile import quick_profiles
@@ -181,7 +181,7 @@ def test_rows_keep_missing_values_missing() -> None:
 def test_after_it_was_stored_a_state_keeps_only_its_open_segment() -> None:
     state = fed(state_of(RULES, 10), [at(number / 10, str(number)) for number in range(25)])
 
-    state.stored()
+    state.hand_over()
 
     assert [(segment.lo, segment.hi) for segment in state.segments] == [(20, 25)]
     assert state.pending_rows == 0
@@ -191,7 +191,7 @@ def test_after_a_full_segment_was_stored_the_next_one_opens_with_its_watermark()
     state = fed(state_of(RULES, 10), [at(number / 10, str(number)) for number in range(10)])
     before = state.watermark
 
-    state.stored()
+    state.hand_over()
 
     assert [(segment.lo, segment.hi, segment.watermark) for segment in state.segments] == [(10, 10, before)]
 

@@ -21,7 +21,7 @@ from driftline.errors import (
     TransportError,
     UsageError,
 )
-from driftline.transport import Consumer, Partition, Producer, RecordBatch, open_transport
+from driftline.transport import Changes, Consumer, Partition, Producer, RecordBatch, open_transport
 from driftline.transport.kafka import KafkaTransport
 from driftline.transport.limits import MAX_VALUE_BYTES
 from driftline.transport.local import LocalTransport
@@ -460,6 +460,36 @@ class TestPolling:
             with pytest.raises(TransportError) as caught:
                 call()
             assert str(caught.value) == f"{topic}[1] is not assigned to this consumer; assign it first"
+
+
+class TestAssignment:
+    def test_what_was_assigned_is_held_and_does_not_change(self, topic: str, consumer: Consumer) -> None:
+        assert consumer.assignment() == frozenset()
+        both = frozenset({Partition(topic, 0), Partition(topic, 1)})
+        consumer.assign(dict.fromkeys(both, 0))
+        consumer.poll(0)
+        assert (consumer.assignment(), consumer.changes()) == (both, Changes())
+        consumer.assign({Partition(topic, 1): 0})
+        assert (consumer.assignment(), consumer.changes()) == (frozenset({Partition(topic, 1)}), Changes())
+
+    def test_a_topic_made_again_is_read_from_its_own_beginning_after_assigning_again(
+        self, transport: AnyTransport, topic: str, producer: Producer, consumer: Consumer
+    ) -> None:
+        place = Partition(topic, 0)
+        append(producer, place, [b"old 0", b"old 1"])
+        consumer.assign({place: 0})
+        consumer.pause([place])
+        consumer.poll(0.3)
+        transport.delete_topic(topic)
+        transport.create_topic(topic, 2)
+        with transport.producer() as another:
+            append(another, place, [b"new 0", b"new 1", b"new 2"])
+        consumer.assign({place: 0})
+        assert values_of(read(consumer, 3), place) == [b"new 0", b"new 1", b"new 2"]
+
+    def test_a_subscription_without_a_group_is_refused(self, topic: str, consumer: Consumer) -> None:
+        with pytest.raises(UsageError):
+            consumer.subscribe([topic])
 
 
 class TestOffsets:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.clock import ManualClock, SystemClock, from_ms, to_ms
+from driftline.clock import ManualClock, SystemClock, from_ms, parse_moment, to_ms
 
 
 @given(st.integers(-(2**41), 2**43))
@@ -51,3 +51,17 @@ def test_the_systems_clock_is_aware_and_never_goes_back() -> None:
 
     assert clock.now().tzinfo is UTC
     assert clock.monotonic() >= before
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01", "0001-01-01T00:00+14:00", "1969-12-31T23:59:59", "2100-01-01", "9999-12-31T23:00-14:00"]
+)
+def test_a_moment_outside_of_what_windows_and_store_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a moment lies") as caught:
+        parse_moment(text)
+    assert str(caught.value) == f"a moment lies between 1970-01-01 and 2100-01-01; got {text!r}"
+
+
+def test_the_first_and_the_last_moment_are_taken() -> None:
+    assert to_ms(parse_moment("1970-01-01")) == 0
+    assert parse_moment("2099-12-31T23:59:59") == datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)

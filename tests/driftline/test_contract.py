@@ -190,6 +190,26 @@ def test_a_broken_rule_names_file_line_key_value_and_remedy(text: str, complaint
     assert complaint_about(text) == complaint
 
 
+def test_two_thousand_columns_are_the_limit() -> None:
+    def monitor(count: int) -> str:
+        return "model: m\ncolumns:\n" + "".join(f"  c{number}: {{type: number}}\n" for number in range(count))
+
+    assert len(parse_contract(monitor(2_000), "m.yaml").columns) == 2_000
+    assert complaint_about(monitor(2_001)) == (
+        "m.yaml:2: `columns` must be at most 2,000 columns; got 2,001; "
+        "leave out those that nobody looks at, or monitor them as a second model"
+    )
+
+
+def test_a_changed_copy_goes_by_an_id_of_its_own() -> None:
+    contract = parse_contract(BASE, "m.yaml")
+    written = parse_contract(BASE + "owner: someone\n", "m.yaml")
+    assert contract.id != written.id
+
+    assert contract.model_copy(update={"owner": "someone"}).id == written.id
+    assert contract.model_copy(deep=True).id == contract.id
+
+
 def test_all_broken_rules_are_named_at_once() -> None:
     text = "model: M\ncolumns:\n  a: {type: numbr}\nquality: {min_labels: 0}\n"
 

@@ -19,6 +19,8 @@ VENDORS = {
     "chdb": {"driftline/store/"},
     "whylogs": {"driftline/profiles.py"},
     "evidently": {"batch/scores.py", "batch/reports.py"},
+    "prometheus_client": {"driftline/ops/"},
+    "psutil": {"driftline/ops/recorder.py"},
 }
 HEAVY = (
     "pandas",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import skops.io
 
@@ -89,6 +91,38 @@ def test_too_few_trips_are_told(contract: Contract, trips: Trips) -> None:
         "training needs 200 trips whose duration_min lies in [1, 60]; got 50 of 50; "
         "use a longer file, such as a whole month"
     )
+
+
+@pytest.mark.parametrize("name", ["trip_distance", "passenger_count"])
+@pytest.mark.parametrize("version", ["gbm-1", "linear-1"])
+def test_a_number_that_is_always_null_where_a_model_learns_is_told(
+    contract: Contract, trips: Trips, name: str, version: str
+) -> None:
+    frame = trips.frame[trips.frame["label"].between(1, 60)].head(1_000).reset_index(drop=True)
+    frame[name] = np.where(frame.index < 800, np.nan, 1.0)
+    with pytest.raises(InputDataError) as caught:
+        train(Trips(frame, trips.hashes), contract, version)
+    assert str(caught.value) == (
+        f"`{name}` is null in all 800 trips that a model would learn from; use another month, or fill the column in"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("trip_distance", "passenger_count")])
+def test_a_category_that_is_always_null_is_a_category(contract: Contract, trips: Trips, name: str) -> None:
+    frame = trips.frame.head(1_000).assign(**{name: None})
+    for version in contract.versions.all:
+        assert np.isfinite(train(Trips(frame, trips.hashes), contract, version).predict(frame)).all()
+
+
+def test_a_month_that_does_not_suffice_is_named(tmp_path: Path, contract: Contract, week: Path) -> None:
+    table = pq.read_table(week)
+    nothing = pa.nulls(table.num_rows, pa.float64())
+    month = tmp_path / "month.parquet"
+    pq.write_table(table.set_column(table.column_names.index("trip_distance"), "trip_distance", nothing), month)
+    with pytest.raises(InputDataError) as caught:
+        train_if_absent(tmp_path, contract, month)
+    assert str(caught.value).startswith(f"{month}: `trip_distance` is null in all ")
+    assert not models_folder(tmp_path, contract).exists()
 
 
 def test_training_again_leaves_what_exists(home: Path, contract: Contract) -> None:

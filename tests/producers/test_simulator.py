@@ -108,6 +108,14 @@ def test_bounds_are_told(tmp_path: Path, days: int, seed: int, message: str) -> 
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("start", [date(1, 1, 1), date(1969, 12, 31), date(2099, 1, 1), date(9999, 12, 31)])
+def test_a_first_day_that_no_window_can_have_is_refused(tmp_path: Path, start: date) -> None:
+    with pytest.raises(UsageError) as caught:
+        simulate(1, 1, start, tmp_path)
+    assert str(caught.value) == f"`--start` must be from 1970-01-01 to 2098-12-31; got {start.isoformat()}"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.touch()

@@ -7,28 +7,46 @@ A client that starts while a broker is down fails at once, so the start is retri
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.record.util import crc32c_c
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
 
+from driftline.clock import Clock, SystemClock
 from driftline.transport import messages
-from driftline.transport.base import Partition, TopicDescription
-from driftline.transport.kafka.connecting import connect, connection_settings, to_kafka, translated_errors
+from driftline.transport.base import Durability, Partition, TopicDescription
+from driftline.transport.kafka.connecting import (
+    REQUEST_BYTES,
+    connect,
+    connect_consumer,
+    connect_producer,
+    connection_settings,
+    to_kafka,
+    translated_errors,
+)
 from driftline.transport.kafka.consumer import KafkaLogConsumer
+from driftline.transport.kafka.delivery import DeliveryPatience
 from driftline.transport.kafka.producer import KafkaLogProducer
+from driftline.transport.kafka.watchdog import Patience
 from driftline.transport.kafka_url import KafkaUrl
-from driftline.transport.limits import MAX_RECORD_BYTES, check_topic
+from driftline.transport.limits import check_topic
 
-_DELIVERY_SECONDS = 3_600
 _QUERY_MS = 10_000
-_REQUEST_BYTES = MAX_RECORD_BYTES + 4_096  # a record of the largest size with the batch around it
+_FIND_BROKERS_SECONDS = 3.0
 _TIMESTAMP_TYPE = "message.timestamp.type"
 _APPEND_TIME = "LogAppendTime"
+_CLEANUP = "cleanup.policy"
+_MIN_ISR = "min.insync.replicas"
+_UNCLEAN = "unclean.leader.election.enable"
+_SETTINGS = [_TIMESTAMP_TYPE, _CLEANUP, _MIN_ISR, _UNCLEAN]
+_REPLICATION, _SAFE_ISR = 3, 2
+"""One broker may be down, another may be lost for good, and no acknowledged record is."""
 
 
 _log = logging.getLogger(__name__)
@@ -37,9 +55,19 @@ _log = logging.getLogger(__name__)
 class KafkaTransport:
     """Topics of one cluster, through an admin client."""
 
-    def __init__(self, address: KafkaUrl, admin: KafkaAdminClient) -> None:
+    def __init__(
+        self,
+        address: KafkaUrl,
+        admin: KafkaAdminClient,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        delivery_patience: DeliveryPatience | None = None,
+    ) -> None:
         self._address = address
         self._admin = admin
+        self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
+        self._delivery_patience = delivery_patience or DeliveryPatience()
         self._closed = False
 
     @classmethod
@@ -60,13 +88,25 @@ class KafkaTransport:
         """Address without options, for messages."""
         return str(self._address)
 
+    @property
+    def accepts(self) -> frozenset[str]:
+        """Rules that topics may break, as the address says."""
+        return self._address.accept
+
     def create_topic(self, name: str, partitions: int) -> TopicDescription:
-        """Create a topic stamped with append time, or return the existing one if it has as many partitions."""
+        """Create a topic that keeps the rules, or return the existing one if it has as many partitions."""
         check_topic(name, partitions)
+        replication, min_isr = self._wanted_copies
         request = {
             "num_partitions": partitions,
-            "replication_factor": self._address.replication,
-            "configs": {_TIMESTAMP_TYPE: _APPEND_TIME, "max.message.bytes": str(_REQUEST_BYTES)},
+            "replication_factor": replication,
+            "configs": {
+                _TIMESTAMP_TYPE: _APPEND_TIME,
+                _CLEANUP: "delete",
+                _MIN_ISR: str(min_isr),
+                _UNCLEAN: "false",
+                "max.message.bytes": str(REQUEST_BYTES),
+            },
         }
         with self._translated():
             try:
@@ -75,22 +115,34 @@ class KafkaTransport:
                 pass
             self._admin.wait_for_topics([name])
         topic = self.describe_topic(name)
-        messages.require_match(topic, partitions)
+        messages.require_match(topic, partitions, accepts_create_time="create_time" in self.accepts)
         return topic
 
     def describe_topic(self, name: str) -> TopicDescription:
         """Return what the topic is now."""
         with self._translated():
-            (found,) = self._admin.describe_topics([name])
+            (found,) = _insistently(lambda: self._admin.describe_topics([name]))
             if kafka_errors.for_code(found["error_code"]) is kafka_errors.UnknownTopicOrPartitionError:
                 raise messages.topic_not_found(name, self.url)
-            resource = ConfigResource(ConfigResourceType.TOPIC, name, [_TIMESTAMP_TYPE])
-            settings = self._admin.describe_configs([resource], config_filter="all")["topic"][name]
+            resource = ConfigResource(ConfigResourceType.TOPIC, name, _SETTINGS)
+            answer = _insistently(lambda: self._admin.describe_configs([resource], config_filter="all"))["topic"][name]
+        settings = {key: answer[key]["value"] for key in _SETTINGS}
+        wanted_replication, wanted_min_isr = self._wanted_copies
+        durability = Durability(
+            replication=min(len(partition["replica_nodes"]) for partition in found["partitions"]),
+            min_isr=int(settings[_MIN_ISR]),
+            wanted_replication=wanted_replication,
+            wanted_min_isr=wanted_min_isr,
+            compacted="compact" in settings[_CLEANUP].split(","),
+            unclean_election=settings[_UNCLEAN] == "true",
+        )
         return TopicDescription(
             name,
             found["topic_id"],
             len(found["partitions"]),
-            log_append_time=settings[_TIMESTAMP_TYPE]["value"] == _APPEND_TIME,
+            log_append_time=settings[_TIMESTAMP_TYPE] == _APPEND_TIME,
+            keyed_by_id="foreign_keys" not in self.accepts,
+            durability=durability,
         )
 
     def delete_topic(self, name: str) -> None:
@@ -118,30 +170,14 @@ class KafkaTransport:
 
     def producer(self) -> KafkaLogProducer:
         """Return a new producer with its own connections."""
-        settings = connection_settings(self._address) | {
-            "acks": "all",
-            "enable_idempotence": True,
-            "delivery_timeout_ms": _DELIVERY_SECONDS * 1_000,
-            "linger_ms": 20,
-            "batch_size": 131_072,
-            "max_request_size": _REQUEST_BYTES,
-            "allow_auto_create_topics": False,
-            "metrics_enabled": False,
-        }
-        return KafkaLogProducer(connect(KafkaProducer, self._address, settings), self)
+        return KafkaLogProducer(lambda: connect_producer(self._address), self, self._clock, self._delivery_patience)
 
-    def consumer(self) -> KafkaLogConsumer:
-        """Return a new consumer with its own connections."""
-        settings = connection_settings(self._address) | {
-            "group_id": self._address.group,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",
-            "isolation_level": "read_committed",
-            "fetch_max_wait_ms": 100,
-            "allow_auto_create_topics": False,
-            "metrics_enabled": False,
-        }
-        return KafkaLogConsumer(connect(KafkaConsumer, self._address, settings), self, self._address.group)
+    def consumer(self, group: str | None = None) -> KafkaLogConsumer:
+        """Return a new consumer with its own connections; ``group`` (default: the address's) is what it may join."""
+        group = group or self._address.group
+        return KafkaLogConsumer(
+            lambda: connect_consumer(self._address, group), self, group, self._clock, self._patience
+        )
 
     def close(self) -> None:
         """Release the admin client. Idempotent; producers and consumers have their own connections."""
@@ -149,8 +185,8 @@ class KafkaTransport:
             self._closed = True
             self._admin.close()
 
-    def require_partitions(self, partitions: Iterable[Partition]) -> None:
-        """Check that these partitions exist.
+    def require_partitions(self, partitions: Iterable[Partition]) -> dict[str, str]:
+        """Check that these partitions exist; return the identity of each topic.
 
         Raises:
             TopicNotFound: one does not.
@@ -161,6 +197,25 @@ class KafkaTransport:
             topics[partition.topic] = topic
             if not 0 <= partition.index < topic.partitions:
                 raise messages.partition_not_found(partition, topic, self.url)
+        return {name: topic.topic_id for name, topic in topics.items()}
+
+    def is_reachable(self) -> bool:
+        """Return whether the cluster answers now; once this is closed, the best guess."""
+        if self._closed:
+            return True
+        try:
+            self._admin.describe_cluster()
+        except kafka_errors.KafkaError:
+            return False
+        return True
+
+    @cached_property
+    def _wanted_copies(self) -> tuple[int, int]:
+        """How many brokers should keep a record, and how many should have it before it is acknowledged."""
+        with self._translated():
+            brokers = len(_insistently(self._admin.describe_cluster)["brokers"])
+        replication = self._address.replication or min(_REPLICATION, brokers)
+        return replication, self._address.min_isr or (_SAFE_ISR if replication >= _REPLICATION else 1)
 
     def _wait_until_gone(self, name: str) -> None:
         """Return when brokers no longer know the topic: they learn of it after the controller has deleted it."""
@@ -177,3 +232,14 @@ class KafkaTransport:
             raise messages.closed_error(self.url, "transport")
         with translated_errors(self.url):
             yield
+
+
+def _insistently(question: Callable[[], Any]) -> Any:
+    """Ask again for some seconds: after an outage, an idle client has to find its brokers first."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(kafka_errors.RetriableError),
+        stop=stop_after_delay(_FIND_BROKERS_SECONDS),
+        wait=wait_exponential(multiplier=0.1, max=0.5),
+        reraise=True,
+    )
+    return attempts(question)

@@ -41,8 +41,8 @@ function picker(variable, onChange) {
     document.activeElement?.blur();
     onChange(variable.name, [...chosen]);
   };
-  const entry = (value, text) => element("label", {},
-    element("input", { type: "checkbox", checked: chosen.has(value), onchange: () => pick(value) }), text);
+  const entry = (value, text) => element("label", { title: text },
+    element("input", { type: "checkbox", checked: chosen.has(value), onchange: () => pick(value) }), element("span", {}, text));
   const all = variable.includeAll ? [entry(ALL, "All")] : [];
   details.append(element("div", { class: "options" }, ...all, ...variable.options.map((value) => entry(value, value))));
   return details;

@@ -89,7 +89,7 @@ def test_drift_without_a_reference_says_how_to_get_one(home: Path) -> None:
         ),
         (
             ["run", "--window", "soon"],
-            "a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got 'soon'",
+            "`--window`: a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got 'soon'",
         ),
         (["run", "--due", "--kind", "x"], "there is no job x; use profile, data, drift, label_drift, quality"),
     ],

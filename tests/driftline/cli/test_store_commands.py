@@ -4,11 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from driftline.errors import StatementRejected
 from driftline.metrics import METRICS
+from driftline.store import Address, Store
+from driftline.store.holder import read_note
+from driftline.store.opening import open_store
 from tests.store_process import holding
 
 pytestmark = pytest.mark.timeout(60)
@@ -42,8 +47,8 @@ def test_sql_changes_nothing_unless_asked(home: Path) -> None:
     code, _, err = run(home, "sql", insert)
     assert code == 2
     assert err == (
-        f"driftline: store chdb://{home}/store refuses the statement: Code: 164. DB::Exception: default: "
-        "Cannot execute query in readonly mode. (READONLY); add --write to change the store\n"
+        f"driftline: store chdb://{home}/store refuses the statement: Code: 497. DB::Exception: a reader may not use "
+        "a statement that starts with INSERT. (ACCESS_DENIED); --write lifts what a reader may not\n"
     )
     assert run(home, "sql", "--write", insert) == (0, "", "")
     assert run(home, "sql", "SELECT count() AS n FROM annotations", "--json") == (0, '{"n":1}\n', "")
@@ -59,7 +64,7 @@ def test_commands_work_while_another_process_serves_the_store(home: Path) -> Non
     with holding(home, serve=True):
         assert run(home, "sql", "SELECT 1 AS a", "--json") == (0, '{"a":1}\n', "")
         code, _, err = run(home, "sql", "DROP TABLE annotations")
-        assert (code, "add --write" in err) == (2, True)
+        assert (code, "--write lifts" in err) == (2, True)
 
 
 def test_db_migrate_prints_the_statements_without_a_store(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def test_a_time_that_is_none_is_refused(home: Path) -> None:
     code, _, err = run(home, "metrics", "--since", "yesterday")
     assert (code, err) == (
         2,
-        "driftline: `--since` must be an ISO 8601 time such as 2023-02-01 or 2023-02-01T06:00:00Z; got 'yesterday'\n",
+        "driftline: `--since`: a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got 'yesterday'\n",
     )
 
 
@@ -160,7 +165,8 @@ def test_sql_runs_one_statement(home: Path) -> None:
     assert run(home, "sql", "SELECT 1; SELECT 2") == (
         2,
         "",
-        "driftline: the answer is not rows; `driftline sql` runs one statement, without a format of its own\n",
+        f"driftline: store chdb://{home}/store refuses the statement: Code: 497. DB::Exception: a reader may not use "
+        "several statements in one. (ACCESS_DENIED); --write lifts what a reader may not\n",
     )
     assert run(home, "sql", " ") == (
         2,
@@ -187,3 +193,136 @@ def test_the_store_stays_in_a_home_with_any_name(tmp_path: Path) -> None:
         f"driftline: the embedded store's folder must have no ? in its name; got chdb://{question}/store; "
         "rename it or use another --home\n",
     )
+
+
+_NOTE = "no monitors/ folder and no --monitor: using the packaged example nyc_green_taxi\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("metrics", "--since", "0001-01-01"), "--since"),
+        (("metrics", "--until", "2100-01-01T00:00Z"), "--until"),
+        (("jobs", "run", "--window", "9999-12-31"), "--window"),
+        (("profile", "show", "0001-01-01T00:00+14:00"), "WINDOW"),
+    ],
+)
+def test_a_time_that_no_window_can_have_is_refused(home: Path, words: tuple[str, ...], option: str) -> None:
+    message = f"driftline: `{option}`: a moment lies between 1970-01-01 and 2100-01-01; got {words[-1]!r}\n"
+    code, out, err = run(home, *words)
+    assert (code, out, err.removeprefix(_NOTE)) == (2, "", message)
+
+
+_OUTSIDE = (
+    "SELECT file('/etc/hostname')",
+    "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+    "SELECT * FROM `/etc/hostname`",
+    "DESCRIBE url('http://127.0.0.1:1/', 'LineAsString')",
+    "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+    "SELECT * FROM s3('http://127.0.0.1:1/b/k', 'CSV')",
+    "SELECT * FROM remote('127.0.0.1', default.annotations)",
+    "SELECT * FROM executable('x', 'LineAsString', 'a String')",
+    "SELECT aiGenerate('x', map())",
+    "SELECT 1 SETTINGS readonly = 0",
+)
+
+
+def test_sql_that_only_reads_reaches_neither_files_nor_the_network(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    statements = (*_OUTSIDE, f"SELECT 1 INTO OUTFILE '{written}'")
+    with open_store(f"chdb://{tmp_path}/store", tmp_path, serve=True) as held:
+        note = read_note(tmp_path)
+        assert note is not None
+        through = Address(host=note.host, port=note.port or 0, user=note.user, password=note.token)
+        with Store(through) as served:
+            for store, statement in product((held, served), statements):
+                with pytest.raises(StatementRejected) as caught:
+                    store.read_text(statement, output_format="JSONEachRow")
+                assert caught.value.code in {164, 497}, statement
+    assert not written.exists()
+
+
+def test_write_lifts_what_a_reader_may_not(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "line").write_text("here")
+    statement = f"SELECT line FROM file('{tmp_path}/line', 'LineAsString')"
+    assert run(home, "sql", statement) == (
+        2,
+        "",
+        f"driftline: store chdb://{home}/store refuses the statement: Code: 497. DB::Exception: a reader may not use "
+        "the function file. (ACCESS_DENIED); --write lifts what a reader may not\n",
+    )
+    assert run(home, "sql", "--write", statement, "--json") == (0, '{"line":"here"}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [
+        ("--granularity", "7x", "1d, 1h"),
+        ("--source", "strem", "batch, stream"),
+        (
+            "--column",
+            "distance",
+            "'', DOLocationID, PULocationID, RatecodeID, VendorID, congestion_surcharge, fare_amount, label, "
+            "passenger_count, payment_type, prediction, store_and_fwd_flag, tip_amount, tolls_amount, total_amount, "
+            "trip_distance, trip_type",
+        ),
+    ],
+)
+def test_a_value_that_no_metric_can_have_names_the_known_ones(
+    tmp_path: Path, option: str, value: str, known: str
+) -> None:
+    code, out, err = run(tmp_path, "metrics", option, value)
+    message = f"driftline: `{option}` must be a known one; got {value!r}; known: {known}\n"
+    assert (code, out, err.removeprefix(_NOTE)) == (2, "", message)
+
+
+def test_a_version_not_seen_yet_is_noted(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "metrics", "--model-version", "x\x1b[2J", "--json")
+    assert (code, out) == (0, "")
+    assert err.removeprefix(_NOTE) == "no metrics of `--model-version` x\\x1b[2J; known: none yet\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            ("--store", "foo://x", "sql", "SELECT 1"),
+            2,
+            "--store must be chdb:///folder or clickhouse://user@host:port/database; got 'foo://x'",
+        ),
+        (
+            ("--transport", "foo://x", "status"),
+            2,
+            "transport must be local:///path or kafka://host:port; got 'foo://x'",
+        ),
+        (
+            ("--monitor", "/nosuch", "status"),
+            2,
+            "/nosuch: no such monitor file; check --monitor, or leave it out for the packaged taxi example",
+        ),
+        (
+            ("--store", "clickhouse://127.0.0.1:1", "sql", "SELECT 1"),
+            3,
+            "store clickhouse://127.0.0.1:1/default does not answer: Connection refused; "
+            "check that it runs, then retry",
+        ),
+        (
+            ("--home", "/proc/x", "sql", "SELECT 1"),
+            3,
+            "folder /proc/x cannot be made: no such file or directory; name another with --home",
+        ),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line(home: Path, words: tuple[str, ...], code: int, message: str) -> None:
+    found, out, err = run(home, *words)
+    assert (found, out, err.removeprefix(_NOTE)) == (code, "", f"driftline: {message}\n")
+
+
+def test_commands_go_on_after_the_process_that_served_was_killed(tmp_path: Path) -> None:
+    with holding(tmp_path, serve=True) as holder:
+        holder.kill()
+        holder.wait(timeout=10)
+    assert run(tmp_path, "sql", "SELECT 1 AS a", "--json") == (0, '{"a":1}\n', "")
+    code, out, err = run(tmp_path, "status")
+    assert (code, err.removeprefix(_NOTE)) == (0, "")
+    assert out.startswith("model nyc_green_taxi")

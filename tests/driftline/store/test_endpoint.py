@@ -88,6 +88,19 @@ def test_a_request_for_another_host_name_is_refused(http: Client, host: str) -> 
     assert http.send("SELECT 1", Host=host)[0] == 403
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", ""])
+def test_ping_tells_another_host_name_nothing(http: Client, host: str) -> None:
+    status, text = http.raw("GET", "/ping", headers={"Host": host})
+    told = f"the endpoint answers to 127.0.0.1 and localhost; got host {host.split(':')[0]!r}."
+    assert (status, text) == (403, f"Code: 516. DB::Exception: {told}\n")
+
+
+def test_who_asks_for_read_only_mode_gets_the_readers_rules(http: Client) -> None:
+    assert http.send("SELECT file('/etc/hostname')")[0] == 200
+    assert http.send("SELECT file('/etc/hostname')", path="/?readonly=2")[0] == 403
+    assert http.send("SELECT * FROM `/etc/hostname`", path="/?readonly=2")[0] == 403
+
+
 def test_localhost_is_loopback(http: Client) -> None:
     assert http.send("SELECT 1", Host="localhost:1234") == (200, "1\n")
 
@@ -182,6 +195,8 @@ def test_a_reader_reads(http: Client, sql: str) -> None:
         "SELECT * FROM `\\x66ile`('/etc/passwd', 'LineAsString')",
         "SELECT * FROM \u201cfile\u201d('/etc/passwd', 'LineAsString')",
         "SELECT file('/etc/passwd')",
+        "SELECT * FROM `/etc/passwd`",
+        "SELECT aiGenerate('x', map())",
         "SELECT \"file\"('/etc/passwd')",
         "SELECT '\\\\', file('/etc/passwd')",
         "SELECT '''', file('/etc/passwd'), ''''",
@@ -225,7 +240,7 @@ def test_a_reader_cannot_change_what_names_mean(http: Client, path: str) -> None
 
 
 def test_a_refusal_names_the_user_and_the_reason(http: Client) -> None:
-    expected = "Code: 497. DB::Exception: the user reader may not use the function file. (ACCESS_DENIED)\n"
+    expected = "Code: 497. DB::Exception: a reader may not use the function file. (ACCESS_DENIED)\n"
     assert http.send("SELECT file('/etc/passwd')", user="reader") == (403, expected)
 
 

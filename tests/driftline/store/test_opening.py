@@ -121,10 +121,7 @@ def test_a_store_whose_path_is_a_file_is_refused_in_one_line(tmp_path: Path) -> 
     (tmp_path / "store").write_text("x")
     with pytest.raises(StoreNotWritable) as caught:
         open_store(url(tmp_path), tmp_path)
-    assert str(caught.value) == (
-        f"folder {tmp_path}/store cannot be written: file exists; "
-        "free space, mend its permissions or use another --home"
-    )
+    assert str(caught.value) == f"{tmp_path}/store is a file and no folder; name another with --home"
 
 
 def test_a_home_that_is_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -132,8 +129,14 @@ def test_a_home_that_is_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     home.write_text("x")
     with pytest.raises(StoreNotWritable) as caught:
         open_store(url(home), home)
+    assert str(caught.value) == f"{home} is a file and no folder; name another with --home"
+
+
+def test_a_home_that_the_system_does_not_let_make_is_refused_in_one_line() -> None:
+    with pytest.raises(StoreNotWritable) as caught:
+        open_store("chdb:///proc/nowhere/store", Path("/proc/nowhere"))
     assert str(caught.value) == (
-        f"folder {home} cannot be written: file exists; free space, mend its permissions or use another --home"
+        "folder /proc/nowhere cannot be made: no such file or directory; name another with --home"
     )
 
 
@@ -142,10 +145,7 @@ def test_a_read_only_folder_is_refused_in_one_line(tiny_disk: Path) -> None:
     home = tiny_disk / "home"
     with pytest.raises(StoreNotWritable) as caught:
         open_store(url(home), home)
-    assert str(caught.value) == (
-        f"folder {home} cannot be written: read-only file system; "
-        "free space, mend its permissions or use another --home"
-    )
+    assert str(caught.value) == f"folder {home} cannot be made: read-only file system; name another with --home"
 
 
 def test_a_full_disk_is_refused_in_one_line(tiny_disk: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
-from driftline.errors import DeliveryFailed, TopicMismatch, TransportUnavailable
+from driftline.errors import DeliveryFailed, TopicMismatch, TopicNotFound, TransportUnavailable
 from driftline.transport import Partition
 from driftline.transport.kafka import KafkaTransport
 from driftline.transport.limits import MAX_VALUE_BYTES
-from driftline.transport.topic_check import check_topics
+from driftline.transport.topic_check import check_topics, require_sound_topics
 from tests.kafka_broker import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
@@ -57,8 +57,64 @@ def test_a_topic_that_keeps_its_producers_times_is_described_so_and_refused(
     assert (finding.status, finding.message, finding.remedy) == (
         "create_time",
         "keeps its producers' times (message.timestamp.type=CreateTime)",
-        "set message.timestamp.type=LogAppendTime on the topic before anything is consumed",
+        "set message.timestamp.type=LogAppendTime on the topic before anything is consumed, or add "
+        "?accept=create_time to the address and know that an event from the future is not recognised, "
+        "and ages and silence are judged by its producers' clocks",
     )
+
+
+def test_a_topic_accepted_with_its_producers_times_is_described_so_and_says_what_is_lost(
+    kafka_broker: KafkaBroker,
+) -> None:
+    name = make_strange_topic(kafka_broker, {"message.timestamp.type": "CreateTime"})
+    transport = KafkaTransport.open(f"{kafka_broker.url}?accept=create_time,foreign_keys")
+    described = transport.create_topic(name, 1)
+    found = require_sound_topics(transport, [name])
+    transport.close()
+    assert (described.log_append_time, described.keyed_by_id) == (False, False)
+    assert [(finding.status, finding.accepted) for finding in found] == [("create_time", True), ("foreign_keys", True)]
+    assert str(found[1]) == (
+        f"{name} is keyed by something else than the event's id, as ?accept=foreign_keys says, which is accepted: "
+        "an event sent twice is counted twice where its copies lie in two partitions"
+    )
+
+
+def test_each_broken_rule_of_a_topic_is_a_finding_and_a_compacted_topic_is_never_used(
+    kafka_broker: KafkaBroker,
+) -> None:
+    settings = {
+        "message.timestamp.type": "LogAppendTime",
+        "cleanup.policy": "compact,delete",
+        "unclean.leader.election.enable": "true",
+    }
+    name = make_strange_topic(kafka_broker, settings)
+    transport = KafkaTransport.open(f"{kafka_broker.url}?replication=3&accept=replication")
+    findings = check_topics(transport, [name])
+    with pytest.raises(TopicMismatch) as caught:
+        require_sound_topics(transport, [name])
+    transport.close()
+    assert [str(finding) for finding in findings] == [
+        f"{name} is compacted; set cleanup.policy=delete on the topic, or use another",
+        f"{name} is kept by 1 broker instead of 3, which is accepted: "
+        "a broker that is lost for good takes acknowledged events with it",
+        f"{name} acknowledges what 1 broker has (min.insync.replicas); set min.insync.replicas=2 on the topic, or add "
+        "?accept=min_isr to the address and know that acknowledged events are lost when that broker fails before the "
+        "others have copied them",
+        f"{name} may be led by a broker that has not all records (unclean.leader.election.enable=true); set "
+        "unclean.leader.election.enable=false on the topic, or add ?accept=unclean_election to the address and know "
+        "that acknowledged events are lost, and offsets given twice, when such a broker takes over",
+    ]
+    assert str(caught.value) == f"topic {findings[0]}"
+
+
+def test_a_topic_of_ours_keeps_the_rules_of_a_single_broker(transport: KafkaTransport, topic: str) -> None:
+    assert require_sound_topics(transport, [topic]) == []
+    assert [finding.status for finding in check_topics(transport, [topic])] == ["ok"]
+
+
+def test_an_absent_topic_cannot_be_used(transport: KafkaTransport) -> None:
+    with pytest.raises(TopicNotFound):
+        require_sound_topics(transport, ["absent"])
 
 
 def test_the_position_passes_over_markers_and_aborted_records(

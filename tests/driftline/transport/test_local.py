@@ -315,3 +315,15 @@ def run_python(script: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", env=environment)
     assert done.stderr == ""
     return done.stdout.splitlines()
+
+
+def test_a_subscription_is_refused_with_the_way_to_share_partitions(tmp_path: Path) -> None:
+    transport = open_transport(f"local://{tmp_path}/log")
+    transport.create_topic("trips", 1)
+    with transport.consumer("group") as consumer, pytest.raises(UsageError) as caught:
+        consumer.subscribe(["trips"])
+    transport.close()
+    assert str(caught.value) == (
+        f"a local log has no consumer groups; got a subscription to trips in local://{tmp_path}/log; "
+        "share its partitions with `--assignment i/n`"
+    )
