@@ -109,16 +109,19 @@ class Holdings:
                     _log.error("topic_deleted", topic=known.name)
                 self.missing.add(known.name)
                 continue
-            self.missing.discard(known.name)
             if now.topic_id != known.topic_id:
                 self._begin_anew(now)
             elif now.partitions > known.partitions:
                 self._grow(known, now)
+            if known.name in self.missing:
+                self.missing.discard(known.name)
+                self.release()
 
     def reopen(self, partitions: Collection[Partition]) -> None:
         """Start these partitions again where the store says; whatever the log has lost by then is written down."""
         self.look()
-        again = [partition for partition in partitions if partition in self.states]
+        again = [part for part in partitions if part in self.states and part.topic not in self.missing]
+        self._consumer.pause([part for part in self._ours() if part in partitions and part.topic in self.missing])
         for partition in again:
             self._forget(partition)
         if isinstance(self._membership, Group):
@@ -206,7 +209,7 @@ class Holdings:
             self._forget(partition)
         self._adopt(topic)
         if isinstance(self._membership, Group):
-            self._starting |= {part for part in self._consumer.assignment() if part.topic == topic.name}
+            self._consumer.subscribe(list(self._topics))  # a new client, which holds nothing of the old topic
         else:
             self._open_share([topic])
 

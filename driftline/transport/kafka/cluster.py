@@ -27,11 +27,11 @@ from driftline.transport.kafka.connecting import (
     connect_consumer,
     connect_producer,
     connection_settings,
-    to_kafka,
     translated_errors,
 )
 from driftline.transport.kafka.consumer import KafkaLogConsumer
 from driftline.transport.kafka.delivery import DeliveryPatience
+from driftline.transport.kafka.names import to_kafka
 from driftline.transport.kafka.producer import KafkaLogProducer
 from driftline.transport.kafka.watchdog import Patience
 from driftline.transport.kafka_url import KafkaUrl

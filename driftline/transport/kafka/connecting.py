@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_expone
 from driftline.errors import DeliveryFailed, TopicNotFound, TransportError, TransportUnavailable
 from driftline.transport import messages
 from driftline.transport.base import Partition
+from driftline.transport.kafka.names import from_kafka
 from driftline.transport.kafka.securing import security_settings
 from driftline.transport.kafka_url import KafkaUrl
 from driftline.transport.limits import MAX_RECORD_BYTES
@@ -181,13 +182,3 @@ def reason_of(error: BaseException | None) -> str:
     name = type(error).__name__
     first_line = str(error).partition("\n")[0].removeprefix(f"{name}: ")
     return f"{name}: {first_line[:200]}"
-
-
-def to_kafka(partition: Partition) -> TopicPartition:
-    """Return the client's name of ``partition``."""
-    return TopicPartition(partition.topic, partition.index)
-
-
-def from_kafka(offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:
-    """Return offsets by our name of each partition."""
-    return {Partition(place.topic, place.partition): offset for place, offset in offsets.items()}

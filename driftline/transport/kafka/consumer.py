@@ -17,11 +17,12 @@ from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from driftline.clock import Clock
-from driftline.errors import TransportError, TransportUnavailable, UsageError
+from driftline.errors import OffsetOutOfRange, TopicNotFound, TransportError, TransportUnavailable, UsageError
 from driftline.transport import messages
 from driftline.transport.base import Changes, Partition, RecordBatch
-from driftline.transport.kafka.connecting import Topics, from_kafka, reason_of, to_kafka, translated_errors
+from driftline.transport.kafka.connecting import Topics, reason_of, translated_errors
 from driftline.transport.kafka.membership import Membership
+from driftline.transport.kafka.names import batch_of, from_kafka, to_kafka
 from driftline.transport.kafka.watchdog import IoThread, Patience, StuckPartitions
 
 _QUERY_MS = 10_000
@@ -101,18 +102,18 @@ class KafkaLogConsumer:
         self._require_open()
         if cut := {partition: offset for partition, offset in self._cut.items() if partition not in self._paused}:
             raise messages.offset_out_of_range(cut)
+        self._watch()
         try:
             with self._translated():
                 polled = self._poll_client(int(timeout_seconds * 1_000), max_records)
         finally:
             self._take_changes()
         started = [(place, records) for place, records in polled.items() if Partition(*place) in self._positions]
-        batches = [self._batch(place, records) for place, records in started]
+        batches = [batch_of(place, records, self._next_offset(place, records)) for place, records in started]
         for batch in batches:
             self._positions[batch.partition] = batch.next_offset
             self._stuck.moved(batch.partition)
-        self._watch()
-        return [batch for batch in batches if batch.partition in self._positions]
+        return batches
 
     def position(self, partition: Partition) -> int:
         """Return the offset that the next poll starts at; it passes over control records."""
@@ -235,8 +236,8 @@ class KafkaLogConsumer:
             try:
                 positions = {partition: self.position(partition) for partition in read}
                 ends = self._offsets(self._client.end_offsets, list(read), _CHECK_MS)
-            except TransportUnavailable:
-                self._stuck.reset()
+            except (TransportUnavailable, TopicNotFound, OffsetOutOfRange):
+                self._stuck.reset()  # away, deleted or cut: not the client's fault
             else:
                 self._unstick(self._stuck.find(positions, ends))
 
@@ -273,16 +274,6 @@ class KafkaLogConsumer:
     def _made_again(self, topic_ids: Mapping[str, str]) -> bool:
         """Return whether a topic is another than the one of which records may still be buffered."""
         return any(self._topic_ids.get(topic, found) != found for topic, found in topic_ids.items())
-
-    def _batch(self, place: TopicPartition, records: Sequence[Any]) -> RecordBatch:
-        return RecordBatch(
-            Partition(place.topic, place.partition),
-            [record.offset for record in records],
-            [record.timestamp for record in records],
-            [record.value for record in records],
-            next_offset=self._next_offset(place, records),
-            headers={index: tuple(record.headers) for index, record in enumerate(records) if record.headers},
-        )
 
     def _next_offset(self, place: TopicPartition, records: Sequence[Any]) -> int:
         """Return the position after these records; if the client has an error to tell, the next poll tells it."""
