@@ -93,7 +93,7 @@ class Decoder:
         self._floor_ms = to_ms(contract.event_time.floor)
         self._names = [(0, self._shape.id_name)]
         self._names += [(2 + at, name) for at, (name, _, default) in enumerate(self._shape.extras) if default is ...]
-        self._fast = msgspec.json.Decoder(struct_of(self._shape))
+        self._fast = msgspec.json.Decoder(struct_of(self._shape, self._floor_ms, MAX_ID_CHARACTERS))
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -132,7 +132,10 @@ class Decoder:
             event = self._flatten(self._fast.decode(value))
         except (msgspec.DecodeError, UnicodeDecodeError):
             event, charges = self._decode_slowly(value)
-        self._check_envelope(event, append_ms)
+            self._check_envelope(event)
+        if event[1] > append_ms + FUTURE_TOLERANCE_MS:
+            rule = f"`{self._shape.time_name}` must not lie more than 5 min after the append time {append_ms}"
+            raise DeadRecord(Reason.IN_FUTURE, f"{rule}; got {event[1]}")
         return event, charges
 
     def _flatten(self, decoded: Any) -> tuple[Any, ...]:
@@ -151,7 +154,8 @@ class Decoder:
         values = (clean for clean, _ in cleaned)
         return (id_of(body, shape), time_of(body, shape), *extras_of(body, shape), *values), charges
 
-    def _check_envelope(self, event: tuple[Any, ...], append_ms: int) -> None:
+    def _check_envelope(self, event: tuple[Any, ...]) -> None:
+        """Say which of the limits that the struct keeps too is broken."""
         shape, moment = self._shape, event[1]
         for at, name in self._names:
             if not 0 < len(event[at]) <= MAX_ID_CHARACTERS:
@@ -160,9 +164,6 @@ class Decoder:
         if moment < self._floor_ms:
             rule = f"`{shape.time_name}` must be {self._floor_ms} (epoch ms) or later"
             raise DeadRecord(Reason.BEFORE_FLOOR, f"{rule}; got {moment}")
-        if moment > append_ms + FUTURE_TOLERANCE_MS:
-            rule = f"`{shape.time_name}` must not lie more than 5 min after the append time {append_ms}"
-            raise DeadRecord(Reason.IN_FUTURE, f"{rule}; got {moment}")
 
     def _as_columns(
         self,

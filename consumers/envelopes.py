@@ -13,7 +13,7 @@ from consumers.values import EARLIEST_MS, LATEST_MS, Kind, clean_value, parse_js
 from driftline.contract import Contract
 from driftline.events import Stream
 
-WholeNumber = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+_LATEST_TIME = 2**62  # what is beyond is no number of milliseconds; the slow way says so
 _Moment = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 _FAST_TYPES: dict[Kind, Any] = {
     "number": float | None,
@@ -73,18 +73,24 @@ def shape_of(contract: Contract, stream: Stream) -> Shape:
     return Shape(fields.id, time_name, None, (("label", "label", outcome),))
 
 
-def struct_of(shape: Shape) -> type[msgspec.Struct]:
-    """Return the msgspec struct that reads a well-formed event of this shape; fields in the order of the shape."""
+def struct_of(shape: Shape, floor_ms: int, max_characters: int) -> type[msgspec.Struct]:
+    """Return the msgspec struct that reads a well-formed event of this shape; fields in the order of the shape.
+
+    It refuses a time before ``floor_ms`` and names that are empty or longer than ``max_characters``.
+    """
+    name_type = Annotated[str, msgspec.Meta(min_length=1, max_length=max_characters)]
+    moment_type = Annotated[int, msgspec.Meta(ge=floor_ms, le=_LATEST_TIME)]
     values: list[Any] = [(f"c{index}", _FAST_TYPES[kind], None) for index, (_, _, kind) in enumerate(shape.columns)]
     names = {f"c{index}": json_name for index, (_, json_name, _) in enumerate(shape.columns)}
-    envelope: list[Any] = [("key", str), ("moment", WholeNumber)]
+    envelope: list[Any] = [("key", name_type), ("moment", moment_type)]
     rename = {"key": shape.id_name, "moment": shape.time_name}
     for name, kind, default in shape.extras:
-        envelope.append((name, kind) if default is ... else (name, kind, default))
+        envelope.append((name, name_type) if default is ... else (name, kind, default))
     if shape.nested is None:
-        return msgspec.defstruct("Event", envelope + values, rename={**rename, **names})
-    features = msgspec.defstruct("Features", values, rename=names)
-    return msgspec.defstruct("Event", [*envelope, ("features", features)], rename={**rename, "features": shape.nested})
+        return msgspec.defstruct("Event", envelope + values, rename={**rename, **names}, gc=False)
+    features = msgspec.defstruct("Features", values, rename=names, gc=False)
+    rename["features"] = shape.nested
+    return msgspec.defstruct("Event", [*envelope, ("features", features)], rename=rename, gc=False)
 
 
 def parse_object(value: bytes) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def time_of(body: dict[str, Any], shape: Shape) -> int:
         raise DeadRecord(
             Reason.ENVELOPE, f"`{shape.time_name}` must be a whole number of epoch ms; got {kind_of(moment)}"
         )
-    if abs(moment) > 2**62:
+    if abs(moment) > _LATEST_TIME:
         raise DeadRecord(
             Reason.ENVELOPE,
             f"`{shape.time_name}` must be a time in epoch ms; got a number of {len(str(moment))} digits",

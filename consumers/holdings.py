@@ -67,6 +67,11 @@ class Holdings:
         return [state for partition, state in self.states.items() if partition.topic not in self.missing]
 
     @property
+    def waiting_rows(self) -> int:
+        """Rows read and not handed to a flush yet."""
+        return sum(state.pending_rows for state in self.states.values())
+
+    @property
     def sources(self) -> dict[str, str]:
         """Each topic's identity."""
         return {name: topic.topic_id for name, topic in self._topics.items()}

@@ -13,26 +13,26 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
-from consumers.breaker import Breaker, Pauses, pause_reason
+from consumers.brakes import Brakes
+from consumers.breaker import Pauses
 from consumers.closings import Closings
 from consumers.flushing import Flusher
 from consumers.holdings import Holdings
 from consumers.membership import EVERYTHING, Group, Membership
 from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer, Standing
+from consumers.patience import NAP_SECONDS, Patience
 from consumers.quarantine import Guard
 from consumers.rules import StreamRules
 from consumers.segments import Absorbed
-from consumers.writing import BackgroundWriter, patiently
+from consumers.writing import BackgroundWriter
 from driftline.clock import Clock
 from driftline.errors import (
     CheckFailedError,
     OffsetOutOfRange,
     StoreUnavailable,
-    TransportError,
     TransportUnavailable,
     UsageError,
 )
@@ -40,16 +40,12 @@ from driftline.store import Store
 from driftline.transport import Consumer, Partition, RecordBatch, Transport
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 50_000
 POLL_SECONDS = 0.2
 POLL_RECORDS = 5_000
 STOP_SECONDS = 5.0  # how long a consumer that was told to stop goes on trying to store what it has
-_LOG_REST_SECONDS = 1.0
-_NAP_SECONDS = 0.2  # the longest that a request to stop waits for a rest to end
-_MOMENT_SECONDS = 0.001
 _STANDING_SECONDS = 10.0
 _NO_ANSWER = "the store does not answer"
 _FLUSHES_WAITING = 2  # so many flushes' rows may wait behind the one that is being written
@@ -105,16 +101,14 @@ class ConsumerLoop:
         self._guard = Guard(store, flusher.writer.name)
         self._holdings = Holdings(transport, self._consumer, store, membership, self._guard)
         self._writer = BackgroundWriter(store, clock, self._observer.store_failed)
-        self._pauses = Pauses(store, contract.model, contract.id)
+        pauses = Pauses(store, contract.model, contract.id)
+        self._brakes = Brakes(pauses, self._holdings, self._observer, flusher.writer.name)
         self._closings = Closings(contract)
         self._closed: list[ClosedWindow] = []  # told once the flush that completes them is written
-        self._breakers: dict[str, Breaker] = {}
-        self._tripped: set[str] = set()  # paused here, and not yet written down
-        self._backlog: list[RecordBatch] = []
+        self._patiently = Patience(self._consumer, self._holdings, clock, self._observer)
         self._assigned: frozenset[Partition] = frozenset()
         self._flushed_at, self._stood_at = clock.monotonic(), -math.inf
-        self._stop = threading.Event()
-        self.progress = Progress()
+        self.progress = Progress(paused_topics=self._brakes.paused)
 
     def open(self, streams: Sequence[StreamRules]) -> None:
         """Find the contract's topics and resume where the store says, or join the consumer group.
@@ -124,8 +118,7 @@ class ConsumerLoop:
             TopicMismatch: a topic breaks a rule that counting exactly needs.
         """
         self._holdings.open({topic_of(rules): rules for rules in streams})
-        self._breakers = {topic_of(rules): Breaker() for rules in streams}
-        self._heed_pauses()
+        self._brakes.heed()
         self._show_assignment()
 
     def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None = None) -> None:
@@ -134,7 +127,7 @@ class ConsumerLoop:
         Raises:
             StoreUnavailable: told to stop while the store does not answer; some records are not stored.
         """
-        self._stop = stop
+        self._patiently.stop = stop
         while not stop.is_set():
             self.step()
             if on_progress:
@@ -152,7 +145,7 @@ class ConsumerLoop:
         if isinstance(self._membership, Group):
             msg = "the end of a consumer group's partitions is nobody's; leave out --until-end or --group"
             raise UsageError(msg)
-        self._stop = stop
+        self._patiently.stop = stop
         ends = self._consumer.end_offsets(list(self._holdings.states))
         while not stop.is_set() and any(self._reads_up_to(partition, end) for partition, end in ends.items()):
             self.step()
@@ -172,7 +165,7 @@ class ConsumerLoop:
         except OffsetOutOfRange as error:
             self._reopen(error)
         except TransportUnavailable as error:
-            self._rest_from_log(error)
+            self._patiently.wait_for_log(error)
 
     def flush(self, *, final: bool = False) -> None:
         """Store everything absorbed, waiting for the store until told to stop, and tell the log's lag tools.
@@ -193,7 +186,7 @@ class ConsumerLoop:
     def _take(self, seconds: float) -> None:
         """Absorb what the log has; a partition that was given or taken by this very poll is passed over."""
         polled = self._consumer.poll(seconds, self._pace.poll_records)
-        batches, self._backlog = [*self._backlog, *polled], []
+        batches, self._patiently.backlog = [*self._patiently.backlog, *polled], []
         self._observer.polled()
         changed = self._holdings.follow()
         if changed:
@@ -215,8 +208,7 @@ class ConsumerLoop:
             absorbed = self._patiently(partial(state.absorb, piece))  # may read the store before it changes anything
             self._patiently(partial(self._guard.after, piece))
             self._count(batch.partition, absorbed)
-            if self._breakers[batch.partition.topic].tripped(absorbed):
-                self._trip(batch.partition.topic)
+            self._brakes.judge(batch.partition.topic, absorbed)
 
     def _count(self, partition: Partition, absorbed: Absorbed) -> None:
         counts = BatchCounts(
@@ -233,37 +225,6 @@ class ConsumerLoop:
         self.progress.dead += counts.dead
         self._observer.absorbed(partition, counts)
 
-    def _trip(self, topic: str) -> None:
-        """Stop reading a topic; the pause is written down once what was read of it is stored."""
-        if topic not in self.progress.paused_topics:
-            self._tripped.add(topic)
-            self._pause(topic, pause_reason(topic))
-
-    def _pause(self, topic: str, reason: str) -> None:
-        self.progress.paused_topics[topic] = reason
-        self._holdings.pause(topic)
-        self._observer.topic_paused(topic, reason)
-        _log.error("topic_paused", topic=topic, reason=reason)
-
-    def _resume(self, topic: str) -> None:
-        del self.progress.paused_topics[topic]
-        self._breakers[topic] = Breaker()
-        self._holdings.resume(topic)
-        self._observer.topic_paused(topic, "")
-        _log.warning("topic_resumed", topic=topic)
-
-    def _heed_pauses(self) -> None:
-        """Write down the pauses made here; take up those that others made, or ended."""
-        sources = self._holdings.sources
-        for topic in self._tripped:
-            self._pauses.pause(topic, sources[topic], self._flusher.writer.name)
-        self._tripped.clear()
-        wanted, here = self._pauses.paused(sources), self.progress.paused_topics
-        for topic in wanted.keys() - here.keys():
-            self._pause(topic, wanted[topic])
-        for topic in here.keys() - wanted.keys():
-            self._resume(topic)
-
     def _reopen(self, error: OffsetOutOfRange) -> None:
         """Store what was read of positions that the log no longer has, and start them again where the store says."""
         try:
@@ -271,7 +232,7 @@ class ConsumerLoop:
             lost = [Partition(topic, index) for topic, index in error.positions]
             self._patiently(partial(self._holdings.reopen, lost))
         except TransportUnavailable as away:
-            self._rest_from_log(away)
+            self._patiently.wait_for_log(away)
         self._show_assignment()
 
     def _reads_up_to(self, partition: Partition, end: int) -> bool:
@@ -279,16 +240,12 @@ class ConsumerLoop:
         paused = partition.topic in self.progress.paused_topics or partition.topic in self._holdings.missing
         return state is not None and not paused and state.next_offset < end
 
-    @property
-    def _waiting_rows(self) -> int:
-        return sum(state.pending_rows for state in self._holdings.states.values())
-
     def _flush_is_due(self) -> bool:
         elapsed = self._clock.monotonic() - self._flushed_at
-        return self._waiting_rows >= self._pace.flush_rows or elapsed >= self._pace.flush_seconds
+        return self._holdings.waiting_rows >= self._pace.flush_rows or elapsed >= self._pace.flush_seconds
 
     def _flush_in_background(self) -> None:
-        if self._writer.busy and self._waiting_rows >= _FLUSHES_WAITING * self._pace.flush_rows:
+        if self._writer.busy and self._holdings.waiting_rows >= _FLUSHES_WAITING * self._pace.flush_rows:
             self._finish_write()
         if not self._writer.busy:
             self._begin_write()
@@ -308,23 +265,23 @@ class ConsumerLoop:
     def _finish_write(self) -> None:
         """Wait until nothing is being written; the log's client is kept alive meanwhile."""
         held, deadline = False, None
-        while not self._writer.wait(_NAP_SECONDS):
-            if self._stop.is_set():
+        while not self._writer.wait(NAP_SECONDS):
+            if self._patiently.stop.is_set():
                 deadline = deadline or self._clock.monotonic() + STOP_SECONDS
                 if self._clock.monotonic() >= deadline:
                     self._writer.abandon()
                     if not self._writer.wait(STOP_SECONDS):
-                        raise self._stopped_waiting(_NO_ANSWER)
+                        raise self._patiently.ended(_NO_ANSWER)
             if not held:
                 self._holdings.hold()
                 held = True
-            self._keep_alive()
+            self._patiently.keep_alive()
         if held:
             self._holdings.release()
         try:
             self._collect()
         except StoreUnavailable as error:
-            raise self._stopped_waiting(str(error)) from error
+            raise self._patiently.ended(str(error)) from error
 
     def _collect(self) -> None:
         """Take note of what has been written since the last call."""
@@ -340,7 +297,7 @@ class ConsumerLoop:
 
     def _settle(self) -> None:
         """Between two flushes, with the store answering: look who has paused what, and say where we stand."""
-        self._patiently(self._heed_pauses)
+        self._patiently(self._brakes.heed)
         self.progress.stopped_partitions = {str(part): why for part, why in self._holdings.stopped.items()}
         if self._clock.monotonic() - self._stood_at >= _STANDING_SECONDS:
             self._show_standing()
@@ -350,7 +307,7 @@ class ConsumerLoop:
         ends = self._consumer.end_offsets(list(states))
         lag = {partition: max(0, ends[partition] - state.next_offset) for partition, state in states.items()}
         watermarks = {partition: state.watermark.watermark_ms for partition, state in states.items()}
-        self._observer.progress(Standing(lag, watermarks, self._waiting_rows))
+        self._observer.progress(Standing(lag, watermarks, self._holdings.waiting_rows))
         self._stood_at = self._clock.monotonic()
 
     def _show_assignment(self) -> None:
@@ -365,59 +322,13 @@ class ConsumerLoop:
                 self.flush(final=True)
                 break
             except TransportUnavailable as error:
-                if self._stop.is_set():
+                if self._patiently.stop.is_set():
                     raise
-                self._rest_from_log(error)
+                self._patiently.wait_for_log(error)
         try:
             self._patiently(self._guard.stop)
         except StoreUnavailable as error:  # everything is stored; the next start is only more careful
             _log.warning("end_not_noted", error=str(error))
-
-    def _patiently(self, work: Callable[[], _T]) -> _T:
-        """Return what ``work`` returns, trying again while the store does not answer and nobody asks to stop."""
-        failed = False
-
-        def away(error: StoreUnavailable) -> None:
-            nonlocal failed
-            failed = True
-            self._observer.store_failed(error)
-            self._holdings.hold()
-
-        try:
-            result: _T = patiently(away, self._rest_from_store, self._stop)(work)
-        except StoreUnavailable as error:
-            raise self._stopped_waiting(str(error)) from error
-        if failed:
-            self._holdings.release()
-        return result
-
-    def _rest_from_store(self, seconds: float) -> None:
-        self._keep_alive()
-        self._rest(seconds)
-
-    def _rest_from_log(self, error: TransportUnavailable) -> None:
-        _log.warning("log_unavailable", error=str(error))
-        self._observer.log_failed(error)
-        self._rest(_LOG_REST_SECONDS)
-
-    def _keep_alive(self) -> None:
-        """Let the log's client do its duties; what it returns all the same is absorbed by the next step."""
-        try:
-            self._backlog.extend(self._consumer.poll(0, self._pace.poll_records))
-        except TransportError as trouble:
-            _log.warning("log_unavailable", error=str(trouble))
-
-    def _rest(self, seconds: float) -> None:
-        """Sleep, in naps, for as long as nobody asks to stop."""
-        until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > _MOMENT_SECONDS and not self._stop.is_set():
-            self._clock.sleep(min(left, _NAP_SECONDS))
-
-    def _stopped_waiting(self, reason: str) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"stopped before {self._waiting_rows:,} rows were stored: {reason}; "
-            "nothing is lost, the next start reads them again"
-        )
 
 
 def topic_of(rules: StreamRules) -> str:

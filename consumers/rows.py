@@ -58,7 +58,7 @@ def raw_rows(
 
 def constant(value: str, size: int) -> pa.Array:
     """Return a column that holds ``value`` ``size`` times."""
-    return pa.array([value] * size, pa.string())
+    return pa.repeat(pa.scalar(value, pa.string()), size)
 
 
 def _outcome(rules: StreamRules, events: Decoded, chosen: IntArray) -> dict[str, pa.Array]:

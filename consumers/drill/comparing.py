@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.audit import audit
-from consumers.drill.load import MODEL, Tally, Truth
+from consumers.drill.load import Tally, Truth
 from consumers.flushing import raw_table
 from driftline.clock import from_ms, to_ms
 from driftline.contract import Contract
@@ -38,13 +38,13 @@ class Verdict:
 
 def compare(store: Store, transport: Transport, contract: Contract, truth: Truth) -> Verdict:
     """Return how the store differs from ``truth``; all of the log must have been consumed."""
-    counted, raw = _counted(store), _raw(store, contract)
+    counted, raw = _counted(store, contract), _raw(store, contract)
     wrong = [
         f"{stream} {from_ms(start):%Y-%m-%dT%H:%MZ}: {'; '.join(differences)}"
         for stream, start in sorted(truth.windows.keys() | counted.keys() | raw.keys())
         if (differences := list(_differences((stream, start), truth, counted, raw)))
     ]
-    findings = [*_dead(store, truth), *_profiled(store, truth), *_audited(store, transport, contract, truth)]
+    findings = [*_dead(store, truth), *_profiled(store, contract, truth), *_audited(store, transport, contract, truth)]
     return Verdict(len(truth.windows), tuple(wrong), tuple(findings))
 
 
@@ -63,11 +63,11 @@ def _differences(window: Window, truth: Truth, counted: dict[Window, Tally], raw
             yield f"{is_now} {what} instead of {must_be}"
 
 
-def _counted(store: Store) -> dict[Window, Tally]:
+def _counted(store: Store, contract: Contract) -> dict[Window, Tally]:
     rows = store.query(
         "SELECT stream, window_start, sum(n) AS n, sum(n_duplicate) AS duplicates, sum(n_late) AS late, "
         "sum(id_sum) AS identities FROM window_counts WHERE model = {model:String} AND column = '' GROUP BY ALL",
-        {"model": MODEL},
+        {"model": contract.model},
     )
     return {
         (row["stream"], to_ms(row["window_start"])): Tally(row["n"], row["duplicates"], row["late"], row["identities"])
@@ -101,13 +101,13 @@ def _dead(store: Store, truth: Truth) -> Iterator[str]:
         yield f"{surplus.total()} dead letters are too many"
 
 
-def _profiled(store: Store, truth: Truth) -> Iterator[str]:
+def _profiled(store: Store, contract: Contract, truth: Truth) -> Iterator[str]:
     wanted: defaultdict[str, int] = defaultdict(int)
     for (stream, _start), tally in truth.windows.items():
         wanted[stream] += tally.n
     rows = store.query(
         "SELECT stream, sum(n) AS n FROM segment_profiles FINAL WHERE model = {model:String} GROUP BY stream",
-        {"model": MODEL},
+        {"model": contract.model},
     )
     found = {row["stream"]: row["n"] for row in rows}
     for name, n in wanted.items():

@@ -20,11 +20,10 @@ from driftline.transport.partitioning import partition_for
 HOUR_MS = 3_600_000
 FIRST_MS = 1_682_899_200_000  # 2023-05-01
 MODEL = "drill"
-MONITOR = f"""\
-model: {MODEL}
+COLUMNS = """\
 columns:
-  amount: {{type: number, range: [0, 100]}}
-  colour: {{type: category, values: [red, green]}}
+  amount: {type: number, range: [0, 100]}
+  colour: {type: category, values: [red, green]}
 """
 _REMEMBERED = 500  # a repeated event is one of so many before it
 _YEAR_2999_MS = 32_472_144_000_000

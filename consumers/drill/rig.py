@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from consumers.drill.comparing import Verdict, compare
-from consumers.drill.load import MODEL, MONITOR, Load, Record, Truth, records_of
+from consumers.drill.load import COLUMNS, MODEL, Load, Truth, records_of
 from driftline.clock import Clock, SystemClock
 from driftline.contract import parse_contract
 from driftline.errors import StoreError, TransportUnavailable
-from driftline.events import STREAMS, Marker, marker_headers
+from driftline.events import STREAMS, Marker, Stream, marker_headers
 from driftline.store.opening import open_store
 from driftline.transport import Partition, Transport, open_transport
 
@@ -36,6 +36,7 @@ class Rig:
     folder: Path
     load: Load
     log: str = ""
+    model: str = MODEL
     command: Sequence[str] = _COMMAND
     truth: Truth = field(default_factory=Truth)
     clock: Clock = field(default_factory=SystemClock)
@@ -43,15 +44,23 @@ class Rig:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.log or f"local://{self.folder.absolute()}/log"
-        self.monitor.write_text(MONITOR, encoding="utf-8")
+        self.monitor.write_text(self._contract, encoding="utf-8")
         with self.transport() as transport:
             for stream in STREAMS:
-                transport.create_topic(f"{MODEL}.{stream}", self.load.partitions)
+                transport.create_topic(self.topic(stream), self.load.partitions)
 
     @property
     def home(self) -> Path:
         """The folder of the embedded store."""
         return self.folder / "home"
+
+    def topic(self, stream: Stream) -> str:
+        """Return the topic's name."""
+        return f"{self.model}.{stream}"
+
+    @property
+    def _contract(self) -> str:
+        return f"model: {self.model}\n{COLUMNS}"
 
     @property
     def monitor(self) -> Path:
@@ -101,7 +110,7 @@ class Rig:
 
     def judge(self) -> Verdict:
         """Compare what the store holds with what was sent."""
-        contract = parse_contract(MONITOR, str(self.monitor))
+        contract = parse_contract(self._contract, str(self.monitor))
         with open_store(f"chdb://{self.home.absolute()}/store", self.home) as store, self.transport() as transport:
             return compare(store, transport, contract, self.truth)
 
@@ -144,7 +153,9 @@ class Rig:
         with self.transport() as transport, transport.producer() as producer:
             while step := list(islice(records, step_records)):
                 for record in step:
-                    producer.send(_place(record), key=record.key, value=record.value)
+                    producer.send(
+                        Partition(self.topic(record.stream), record.partition), key=record.key, value=record.value
+                    )
                 while True:
                     with suppress(TransportUnavailable):
                         producer.flush()
@@ -157,18 +168,14 @@ class Rig:
         with self.transport() as transport, transport.producer() as producer:
             marker = Marker("drill", 2_000_000_000_000, end=True)
             for stream in STREAMS:
-                for index in range(transport.describe_topic(f"{MODEL}.{stream}").partitions):
-                    place = Partition(f"{MODEL}.{stream}", index)
+                for index in range(transport.describe_topic(self.topic(stream)).partitions):
+                    place = Partition(self.topic(stream), index)
                     producer.send(place, key=b"", value=b"", headers=marker_headers(marker))
 
     def newest_write(self) -> float:
         """Return when the embedded store's commit records last changed on disk; 0 before the first."""
         folders = self.home.glob("store/data/default/segments/")
         return max((folder.stat().st_mtime for folder in folders), default=0.0)
-
-
-def _place(record: Record) -> Partition:
-    return Partition(f"{MODEL}.{record.stream}", record.partition)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
