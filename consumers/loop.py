@@ -180,7 +180,7 @@ class ConsumerLoop:
 
     def close(self) -> None:
         """Release the log and end the writer; what is not stored yet is left to the next consumer."""
-        self._writer.abandon()
+        self._writer.close()
         self._consumer.close()
 
     def _take(self, seconds: float) -> None:

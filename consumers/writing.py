@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from queue import SimpleQueue
 
 import structlog
 import tenacity
@@ -45,13 +46,15 @@ def patiently(
 
 
 class BackgroundWriter:
-    """Writes one flush after the other, each in a thread that does not outlive the process: no exit waits for it."""
+    """Writes one flush after the other in one thread (a store keeps a connection per thread) that no exit waits for."""
 
     def __init__(self, store: Store, clock: Clock, away: Callable[[StoreUnavailable], None]) -> None:
         self._store = store
         self._clock = clock
         self._away = away
         self._abandon = threading.Event()
+        self._jobs: SimpleQueue[tuple[Flush, Future[float]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
         self._writing: Future[float] | None = None
         self._flush: Flush | None = None
 
@@ -62,8 +65,10 @@ class BackgroundWriter:
 
     def submit(self, flush: Flush) -> None:
         """Begin to write ``flush``; the one before must have been collected."""
+        if self._thread.ident is None:
+            self._thread.start()
         self._flush, self._writing = flush, Future()
-        threading.Thread(target=self._write, args=(flush, self._writing), name="flush", daemon=True).start()
+        self._jobs.put((flush, self._writing))
 
     def wait(self, seconds: float) -> bool:
         """Wait until the flush is written or ``seconds`` are over; return whether nothing is being written."""
@@ -86,6 +91,15 @@ class BackgroundWriter:
     def abandon(self) -> None:
         """Try a failing write no further; ``collect`` then raises why it failed."""
         self._abandon.set()
+
+    def close(self) -> None:
+        """End the thread after what it is writing; a failing write is tried no further."""
+        self.abandon()
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        for job in iter(self._jobs.get, None):
+            self._write(*job)
 
     def _write(self, flush: Flush, written: Future[float]) -> None:
         begun = self._clock.monotonic()
