@@ -16,8 +16,9 @@ lint: $(READY)  ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-faults: $(READY)  ## The fault tests at full size
+faults: $(READY)  ## The fault tests at full size, and the table of what they found
 	DRIFTLINE_FULL_FAULTS=1 $(BIN)/pytest tests/faults $(ARGS)
+	$(BIN)/python -m tests.faults.table
 
 bench: $(READY)  ## Compare with peers in one run; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks $(ARGS)

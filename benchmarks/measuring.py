@@ -101,6 +101,12 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
+        self._began = time.perf_counter()
+
+    @property
+    def seconds_so_far(self) -> float:
+        """Wall clock since the block began."""
+        return time.perf_counter() - self._began
 
     def measured(self, units: int, answer: Any = None, **facts: float) -> Measured:
         """Return what the block took for ``units`` of work."""

@@ -42,6 +42,7 @@ class Holdings:
         self._sizes: dict[str, int] = {}
         self._starting: set[Partition] = set()
         self._paused: set[str] = set()
+        self._assigned: frozenset[Partition] | None = None  # None: something must be assigned anew
         self.states: dict[Partition, PartitionState] = {}
         self.stopped: dict[Partition, str] = {}
         self.missing: set[str] = set()
@@ -52,6 +53,7 @@ class Holdings:
         Raises:
             TopicNotFound: a topic does not exist yet.
             TopicMismatch: a topic breaks a rule that counting exactly needs.
+            TransportUnavailable: the log cannot say; call again.
         """
         self._rules = dict(rules_by_topic)
         for name in rules_by_topic:
@@ -59,7 +61,7 @@ class Holdings:
         if isinstance(self._membership, Group):
             self._consumer.subscribe(list(rules_by_topic))
         else:
-            self._open_share(self._topics.values())
+            self._complete()
 
     @property
     def readable(self) -> list[PartitionState]:
@@ -121,6 +123,7 @@ class Holdings:
             if known.name in self.missing:
                 self.missing.discard(known.name)
                 self.release()
+        self._complete()
 
     def reopen(self, partitions: Collection[Partition]) -> None:
         """Start these partitions again where the store says; whatever the log has lost by then is written down."""
@@ -134,8 +137,7 @@ class Holdings:
             self._consumer.pause(again)
             self.start_waiting()
         else:
-            self._open_all(again)
-            self._assign()
+            self._complete()
 
     def pause(self, topic: str) -> None:
         """Read nothing more of ``topic`` until ``resume``."""
@@ -164,21 +166,23 @@ class Holdings:
         self._sizes[topic.name] = register_source(self._store, self._rules[topic.name], topic)
         self._topics[topic.name] = topic
 
-    def _open_share(self, topics: Iterable[TopicDescription]) -> None:
-        self._open_all([Partition(topic.name, index) for topic in topics for index in range(topic.partitions)])
-        self._assign()
-
-    def _open_all(self, partitions: Iterable[Partition]) -> None:
-        assert not isinstance(self._membership, Group)  # noqa: S101 - callers have asked
-        for partition in partitions:
-            if self._membership.holds(partition.index) and partition not in self.states:
+    def _complete(self) -> None:
+        """Read what is our share and not read yet; what a failure leaves undone is done by the next call."""
+        if isinstance(self._membership, Group):
+            return
+        topics = [topic for topic in self._topics.values() if topic.name not in self.missing]
+        ours = [Partition(topic.name, at) for topic in topics for at in range(topic.partitions)]
+        for partition in ours:
+            known = partition in self.states or partition in self.stopped
+            if self._membership.holds(partition.index) and not known:
                 state = self._opened(partition)
                 if state is not None:
                     self.states[partition] = state
-
-    def _assign(self) -> None:
-        self._consumer.assign({partition: state.next_offset for partition, state in self.states.items()})
-        self._repause(self.states)
+                    self._assigned = None
+        if self._assigned != frozenset(self.states):
+            self._consumer.assign({partition: state.next_offset for partition, state in self.states.items()})
+            self._assigned = frozenset(self.states)
+            self._repause(self.states)
 
     def _repause(self, partitions: Iterable[Partition]) -> None:
         if paused := [partition for partition in partitions if partition.topic in self._paused]:
@@ -205,6 +209,7 @@ class Holdings:
         self.stopped.pop(partition, None)
         self._starting.discard(partition)
         self._guard.close(partition)
+        self._assigned = None
 
     def _begin_anew(self, topic: TopicDescription) -> None:
         """Drop all that was read under the topic's old identity and not stored; read the new topic from its start."""
@@ -215,11 +220,7 @@ class Holdings:
         self._adopt(topic)
         if isinstance(self._membership, Group):
             self._consumer.subscribe(list(self._topics))  # a new client, which holds nothing of the old topic
-        else:
-            self._open_share([topic])
 
     def _grow(self, known: TopicDescription, now: TopicDescription) -> None:
         _log.warning("topic_grown", topic=now.name, partitions=now.partitions, before=known.partitions)
         self._adopt(now)
-        if not isinstance(self._membership, Group):  # a group hands the new ones out
-            self._open_share([now])

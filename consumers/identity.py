@@ -50,7 +50,7 @@ class SeenIds:
         self._load_hours = load_hours
         self._below = below
         self._capacity = capacity
-        self._hours: dict[int, set[int]] = {}  # least recently touched first
+        self._hours: dict[int, _Hour] = {}  # least recently touched first
         self._unflushed: set[int] = set()
         self._in_flight: set[int] = set()
 
@@ -62,7 +62,7 @@ class SeenIds:
         starts = np.flatnonzero(np.diff(hours[order], prepend=-1)) if len(hours) else np.array([], dtype=np.int64)
         self._bring_in(hours[order][starts].tolist())
         for rows in np.split(order, starts[1:]) if len(starts) else ():
-            self._mark_hour(int(hours[rows[0]]), rows, hashes[rows].tolist(), duplicate)
+            duplicate[rows] = self._hours[int(hours[rows[0]])].mark(hashes[rows])
         return duplicate
 
     def handed_over(self) -> None:
@@ -89,15 +89,35 @@ class SeenIds:
         loaded = self._load_hours(absent, self._below) if absent else {}
         for hour in hours:
             known = self._hours.pop(hour, None)
-            self._hours[hour] = set(loaded.get(hour, ())) if known is None else known
+            self._hours[hour] = _Hour(loaded.get(hour, ())) if known is None else known
         self._unflushed.update(hours)
 
-    def _mark_hour(self, hour: int, rows: IntArray, hashes: list[int], duplicate: npt.NDArray[np.bool_]) -> None:
-        seen, fresh = self._hours[hour], set(hashes)
-        if len(fresh) == len(hashes) and seen.isdisjoint(fresh):
-            seen |= fresh
-            return
-        for row, identity in zip(rows.tolist(), hashes, strict=True):
-            if identity in seen:
-                duplicate[row] = True
-            seen.add(identity)
+
+class _Hour:
+    """The identities of one hour, eight bytes each: sorted runs, each at least twice as long as the next."""
+
+    def __init__(self, known: Iterable[int]) -> None:
+        self._runs: list[HashArray] = []
+        self.mark(np.fromiter(known, dtype=np.uint64))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._runs))
+
+    def mark(self, hashes: HashArray) -> npt.NDArray[np.bool_]:
+        """Remember ``hashes``, in this order, and return which were known before."""
+        distinct, firsts = np.unique(hashes, return_index=True)
+        fresh = np.ones(len(distinct), dtype=bool)
+        for run in self._runs:
+            at = np.searchsorted(run, distinct)
+            at[at == len(run)] = 0
+            fresh &= run[at] != distinct
+        duplicate = np.ones(len(hashes), dtype=bool)
+        duplicate[firsts[fresh]] = False
+        if fresh.any():
+            self._add(distinct[fresh])
+        return duplicate
+
+    def _add(self, run: HashArray) -> None:
+        while self._runs and len(self._runs[-1]) < 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # linear: both are sorted
+        self._runs.append(run)

@@ -110,14 +110,25 @@ class ConsumerLoop:
         self._flushed_at, self._stood_at = clock.monotonic(), -math.inf
         self.progress = Progress(paused_topics=self._brakes.paused)
 
-    def open(self, streams: Sequence[StreamRules]) -> None:
+    def open(self, streams: Sequence[StreamRules], stop: threading.Event | None = None) -> None:
         """Find the contract's topics and resume where the store says, or join the consumer group.
+
+        A log that does not answer is asked again until ``stop`` is set.
 
         Raises:
             TopicNotFound: a topic does not exist yet.
             TopicMismatch: a topic breaks a rule that counting exactly needs.
+            TransportUnavailable: told to stop before the log answered.
         """
-        self._holdings.open({topic_of(rules): rules for rules in streams})
+        self._patiently.stop = stop or self._patiently.stop
+        while True:
+            try:
+                self._holdings.open({topic_of(rules): rules for rules in streams})
+                break
+            except TransportUnavailable as error:
+                if self._patiently.stop.is_set():
+                    raise
+                self._patiently.wait_for_log(error)
         self._brakes.heed()
         self._show_assignment()
 

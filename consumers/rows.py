@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,8 @@ def raw_rows(
     """Return the ``chosen`` events as rows of their stream's raw table; ``where`` is their offsets and append times."""
     offsets, appended = where
     size = len(chosen)
-    picked = chosen.tolist()
     rows: dict[str, Any] = {
-        "id": pa.array([events.ids[row] for row in picked], pa.string()),
+        "id": _picked(events.ids, pa.string(), chosen),
         "append_time": pa.array(appended, MOMENT),
         "id_hash": pa.array(hashes[chosen], pa.uint64()),
         "source_id": constant(source_id, size),
@@ -51,14 +51,18 @@ def raw_rows(
         rows |= _outcome(rules, events, chosen)
     if rules.stream == "predictions":
         for name, kind in (("model_version", pa.string()), ("latency_ms", pa.float32()), ("status", pa.string())):
-            values = events.envelope[name]
-            rows[name] = pa.array([values[row] for row in picked], kind)
+            rows[name] = _picked(events.envelope[name], kind, chosen)
     return pa.table(rows)
 
 
 def constant(value: str, size: int) -> pa.Array:
     """Return a column that holds ``value`` ``size`` times."""
     return pa.repeat(pa.scalar(value, pa.string()), size)
+
+
+def _picked(values: Sequence[Any], kind: pa.DataType, chosen: IntArray) -> pa.Array:
+    column = pa.array(values, kind)
+    return column if len(chosen) == len(values) else column.take(pa.array(chosen))
 
 
 def _outcome(rules: StreamRules, events: Decoded, chosen: IntArray) -> dict[str, pa.Array]:

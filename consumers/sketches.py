@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from consumers.counters import BoolArray, Key
@@ -25,11 +27,9 @@ class WindowProfiles:
     def add(self, events: Decoded, starts_ms: IntArray, versions: list[str] | None, fresh: BoolArray) -> None:
         """Sketch the ``fresh`` events; ``starts_ms`` is the start of each event's profile window."""
         chosen = np.flatnonzero(fresh)
-        keys = list(zip(starts_ms[chosen].tolist(), versions or [""] * len(events), strict=False))
-        if versions is not None:
-            keys = [(start, versions[row]) for (start, _), row in zip(keys, chosen.tolist(), strict=True)]
-        for key, rows in _grouped(keys, chosen).items():
-            self._add_window(key, events, rows)
+        names = [versions[row] for row in chosen.tolist()] if versions is not None else []
+        for key, members in _grouped(starts_ms[chosen], names):
+            self._add_window(key, events, chosen[members])
 
     def _add_window(self, key: Key, events: Decoded, rows: IntArray) -> None:
         profile = self.profiles.get(key)
@@ -45,8 +45,18 @@ class WindowProfiles:
         self.dirty.add(key)
 
 
-def _grouped(keys: list[Key], rows: IntArray) -> dict[Key, IntArray]:
-    groups: dict[Key, list[int]] = {}
-    for key, row in zip(keys, rows.tolist(), strict=True):
-        groups.setdefault(key, []).append(row)
-    return {key: np.array(members, dtype=np.int64) for key, members in groups.items()}
+def _grouped(starts_ms: IntArray, names: list[str]) -> Iterator[tuple[Key, IntArray]]:
+    """Yield each window and version with its members' indices, in order; no ``names`` means no versions."""
+    if not len(starts_ms):
+        return
+    windows, codes = np.unique(starts_ms, return_inverse=True)
+    labels = {"": 0}
+    if names:
+        labels = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        codes = codes * len(labels) + np.fromiter(map(labels.__getitem__, names), dtype=np.int64, count=len(names))
+    order = np.argsort(codes, kind="stable")
+    firsts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    versions = list(labels)
+    for members in np.split(order, firsts[1:]):
+        window, version = divmod(int(codes[members[0]]), len(labels))
+        yield (int(windows[window]), versions[version]), members

@@ -19,6 +19,7 @@ from driftline.store.holder import read_note
 
 _GLANCE_SECONDS = 0.02
 _START_SECONDS = 60.0
+_RECORDS_PER_SECOND = 1_000.0  # slow enough for a hundred flushes, so for some bad answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def lose_answers(rig: Rig, rng: random.Random, _repetitions: int) -> int:
             store = ["--store", f"clickhouse://driftline@127.0.0.1:{worse}/default"]
             consumer = rig.consume(*store, environment={"DRIFTLINE_STORE_PASSWORD": token})
             try:
-                with rig.filling(rig.load.events * 3 / 20.0):
+                with rig.filling(_RECORDS_PER_SECOND):
                     pass
                 rig.clock.sleep(1.0)
             finally:

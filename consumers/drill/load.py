@@ -97,6 +97,10 @@ class Truth:
         self.records += 1
         self.dead[record.stream, hashlib.sha256(record.value).hexdigest()] += 1
 
+    def forget_watermarks(self) -> None:
+        """Take note that the topics were made again: no event is late because of what their former lives held."""
+        self._watermarks.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class _Event:

@@ -23,6 +23,7 @@ from driftline.transport import Partition, Transport, open_transport
 
 _STEP_SECONDS = 0.05  # what is due within one step is sent as one append
 _FINISH_SECONDS = 900.0
+_PATIENCE_SECONDS = 300.0  # longer than any outage of a drill, so that nothing is ever sent a second time
 _COMMAND = (sys.executable, "-m", "driftline.cli")
 
 
@@ -153,12 +154,12 @@ class Rig:
         with self.transport() as transport, transport.producer() as producer:
             while step := list(islice(records, step_records)):
                 for record in step:
-                    producer.send(
-                        Partition(self.topic(record.stream), record.partition), key=record.key, value=record.value
-                    )
+                    place = Partition(self.topic(record.stream), record.partition)
+                    with suppress(TransportUnavailable):  # it stays queued
+                        producer.send(place, key=record.key, value=record.value)
                 while True:
                     with suppress(TransportUnavailable):
-                        producer.flush()
+                        producer.flush(_PATIENCE_SECONDS)
                         break
                     self.clock.sleep(_STEP_SECONDS)
                 yield
@@ -173,9 +174,17 @@ class Rig:
                     producer.send(place, key=b"", value=b"", headers=marker_headers(marker))
 
     def newest_write(self) -> float:
-        """Return when the embedded store's commit records last changed on disk; 0 before the first."""
-        folders = self.home.glob("store/data/default/segments/")
-        return max((folder.stat().st_mtime for folder in folders), default=0.0)
+        """Return when the embedded store's newest commit record was written; 0 before the first."""
+        parts = self.home.glob("store/data/default/segments/all_*")
+        return max((_modified(part) for part in parts), default=0.0)
+
+
+def _modified(path: Path) -> float:
+    """Return when a path was changed last; 0 where it has just been removed, as merged parts are."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -53,7 +53,7 @@ def consume(
         context.open_store(serve=True) as store,
         closing(context.open_transport()) as transport,
         operating("consume", store, ops_port, ops_host) as operations,
-        open_consumer(store, transport, contract, clock, pace, membership, operations.consumer) as loop,
+        open_consumer(store, transport, contract, clock, pace, membership, operations.consumer, stop) as loop,
         auditing(context, store, contract, clock, operations.consumer, wanted=audit),
         progress("consume (records)", clock) as report,
     ):

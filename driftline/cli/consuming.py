@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def open_consumer(
     pace: Pace | None = None,
     membership: Membership | None = None,
     observer: Observer | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[ConsumerLoop]:
     """Yield a consumer of the contract's topics, at the place that the store says; of all partitions by default."""
     from consumers.flushing import Flusher, Writer
@@ -50,7 +52,7 @@ def open_consumer(
     loop = ConsumerLoop(transport, store, flusher, clock, pace, membership or EVERYTHING, observer)
     try:
         gc.set_threshold(_COLLECT_AFTER_OBJECTS, *collected_after[1:])
-        loop.open([StreamRules.of(contract, stream) for stream in STREAMS])
+        loop.open([StreamRules.of(contract, stream) for stream in STREAMS], stop)
         yield loop
     finally:
         gc.set_threshold(*collected_after)

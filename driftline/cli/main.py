@@ -20,6 +20,7 @@ from driftline.cli import (
     demo,
     dlq,
     doctor,
+    drill,
     jobs,
     metrics,
     preview,
@@ -72,6 +73,7 @@ for _name, _group in (
     ("dlq", dlq.app),
     ("store", store.app),
     ("db", db.app),
+    ("drill", drill.app),
 ):
     app.add_typer(_group, name=_name)
 

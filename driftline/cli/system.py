@@ -52,7 +52,9 @@ class System:
 
         pace = Pace(flush_seconds=LIVE_FLUSH_SECONDS)
         observer = self.operations.consumer
-        with open_consumer(self.store, self.transport, self.contract, self.clock, pace, observer=observer) as loop:
+        with open_consumer(
+            self.store, self.transport, self.contract, self.clock, pace, observer=observer, stop=self.stop
+        ) as loop:
             loop.run(self.stop)
 
     def judge(self, report: Callable[[RunSummary], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from consumers.loop import ConsumerLoop, Pace
 from consumers.membership import Group, Share
 from driftline.cli.consuming import open_consumer
-from driftline.errors import UsageError
+from driftline.errors import TransportUnavailable, UsageError
 from driftline.store import Store
 from driftline.transport import Partition
+from driftline.transport.local_consumer import LocalConsumer
 from tests.consumers.making import HOUR, T0, contract_of, input_of
 from tests.consumers.running import Pipeline
 
@@ -135,3 +137,39 @@ def test_a_topic_paused_and_resumed_by_others_is_left_and_taken_up_where_it_was(
         assert (loop.progress.ok, loop.progress.paused_topics) == (20, {})
 
     assert (pipeline.audit().ok, pipeline.audit().mismatches) == (20, ())
+
+
+def test_a_log_that_does_not_answer_at_the_start_is_asked_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, begin_offsets = iter([False, True, False]), LocalConsumer.begin_offsets
+
+    def sometimes(self: LocalConsumer, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        if not next(answers, True):
+            msg = "the log does not answer"
+            raise TransportUnavailable(msg)
+        return begin_offsets(self, partitions)
+
+    monkeypatch.setattr(LocalConsumer, "begin_offsets", sometimes)
+    pipeline.send(inputs(10))
+    pipeline.consume()
+
+    assert next(answers, None) is None
+    assert (pipeline.audit().ok, pipeline.audit().mismatches) == (10, ())
+
+
+def test_a_consumer_told_to_stop_while_the_log_is_away_at_the_start_ends(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(_self: LocalConsumer, _partitions: Sequence[Partition]) -> dict[Partition, int]:
+        stop.set()
+        msg = "the log does not answer"
+        raise TransportUnavailable(msg)
+
+    stop = threading.Event()
+    monkeypatch.setattr(LocalConsumer, "begin_offsets", never)
+    with (
+        pytest.raises(TransportUnavailable),
+        open_consumer(pipeline.store, pipeline.transport, pipeline.contract, pipeline.clock, stop=stop),
+    ):
+        pass

@@ -14,6 +14,7 @@ from consumers.drill.faults import Outcome
 
 RESULTS = Path(os.environ.get("DRIFTLINE_FAULT_RESULTS") or Path(__file__).parents[2] / ".cache/faults/results.jsonl")
 FULL = os.environ.get("DRIFTLINE_FULL_FAULTS") == "1"
+NEEDS_FULL = pytest.mark.skipif(not FULL, reason="takes minutes; set DRIFTLINE_FULL_FAULTS=1, as `make faults` does")
 Record = Callable[[Outcome], None]
 
 
