@@ -6,7 +6,7 @@ A process that dies in between leaves rows that no view shows; the next attempt 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -44,34 +44,32 @@ def commit(store: Store, origin: Origin, judged: Sequence[Judged]) -> None:
     """Write all of ``judged``, one insert per table."""
     model = origin.contract.model
     keys = [_key_row(one.candidate, model) for one in judged]
-    store.insert_rows(
-        "job_metrics",
-        [
-            {**key, **_metric_row(metric)}
-            for key, one in zip(keys, judged, strict=True)
-            for metric in one.outcome.metrics
-        ],
-    )
-    store.insert_rows(
-        "verdicts",
-        [
+    pairs = list(zip(keys, judged, strict=True))
+    rows: dict[str, list[_Row]] = {
+        "job_metrics": [{**key, **_metric_row(one)} for key, run in pairs for one in run.outcome.metrics],
+        "job_histograms": [{**key, **asdict(one)} for key, run in pairs for one in run.outcome.histograms],
+        "job_rows": [{**key, **asdict(one)} for key, run in pairs for one in run.outcome.worst],
+        "verdicts": [
             {**key, **row}
-            for key, one in zip(keys, judged, strict=True)
-            for row in verdict_rows(origin.rules_for(one.candidate.key), one.outcome)
+            for key, run in pairs
+            for row in verdict_rows(origin.rules_for(run.candidate.key), run.outcome)
         ],
-    )
-    store.insert_rows("job_errors", [row for key, one in zip(keys, judged, strict=True) for row in _errors(key, one)])
-    store.insert_rows("job_runs", [_run_row(origin, key, one) for key, one in zip(keys, judged, strict=True)])
+        "job_errors": [row for key, run in pairs for row in _errors(key, run)],
+    }
+    for table, found in rows.items():
+        store.insert_rows(table, found)
+    store.insert_rows("job_runs", [_run_row(origin, key, run) for key, run in pairs])
 
 
 def verdict_rows(rules: Sequence[Rule], outcome: Outcome) -> Iterator[_Row]:
     """Yield what every rule says of the outcome."""
-    found = {(metric.column, metric.metric): metric for metric in (*outcome.metrics, *outcome.observed)}
+    found = {(one.slice, one.column, one.metric): one for one in (*outcome.metrics, *outcome.observed)}
     failed = {failure.column: failure.error for failure in outcome.failures}
     for rule in rules:
-        metric = found.get((rule.column, rule.metric))
+        metric = found.get((rule.slice, rule.column, rule.metric))
         verdict = _verdict(rule, metric, failed, outcome)
         yield {
+            "slice": rule.slice,
             "check": rule.check,
             "column": rule.column,
             "metric": rule.metric,
@@ -117,7 +115,10 @@ def _metric_row(metric: Metric) -> _Row:
         "engine": metric.engine,
         "method": metric.method,
         "threshold": metric.threshold,
+        "lower": metric.lower,
+        "upper": metric.upper,
         "n": metric.n,
+        "slice": metric.slice,
     }
 
 

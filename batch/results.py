@@ -11,6 +11,8 @@ from typing import Literal
 from driftline.errors import DriftlineError
 
 RunStatus = Literal["ok", "empty", "insufficient"]
+ALL = "all"
+"""The slice that holds every row."""
 
 
 class ScoreError(DriftlineError):
@@ -19,7 +21,10 @@ class ScoreError(DriftlineError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of one window. ``n`` is the number of rows it rests on."""
+    """One figure of one window. ``n`` is the number of rows it rests on.
+
+    ``lower`` and ``upper`` bound its 95 % confidence interval, where it has one.
+    """
 
     column: str
     metric: str
@@ -28,6 +33,38 @@ class Metric:
     engine: str = "clickhouse"
     method: str = ""
     threshold: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    slice: str = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A column's rows by bin, in the window and in the reference.
+
+    Numbers have ``edges``, one more than bins, the outer ones perhaps infinite; categories have ``labels``.
+    """
+
+    column: str
+    edges: tuple[float, ...]
+    labels: tuple[str, ...]
+    current: tuple[int, ...]
+    reference: tuple[int, ...]
+    missing: int = 0
+    reference_missing: int = 0
+    slice: str = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class WorstRow:
+    """A row among those predicted worst; ``place`` 1 is the worst. Prediction and label are as text."""
+
+    place: int
+    id: str
+    prediction: str
+    label: str
+    error: float
+    slice: str = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +103,8 @@ class Outcome:
     metrics: tuple[Metric, ...] = ()
     failures: tuple[Failure, ...] = ()
     observed: tuple[Metric, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    worst: tuple[WorstRow, ...] = ()
     n_predictions: int = 0
     n_labels: int = 0
     n_scored: int = 0

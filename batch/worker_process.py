@@ -9,12 +9,12 @@ import importlib
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from batch.results import DriftSpec, Failure, Metric, ScoreError
+from batch.results import DriftSpec, Failure, Histogram, Metric, ScoreError, WorstRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,17 @@ ENGINE = "evidently 0.7.23"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One window's rows as an Arrow stream, and what to compute on them.
+    """One window's rows as an Arrow stream, and what to compute on them; ``options`` are the kind's own.
 
     ``drift`` needs ``specs`` and the id of a reference that was sent before; ``quality`` needs the columns ``label``
-    and ``prediction``, and at least one row.
+    and ``prediction``, and at least one row. The kinds in ``HANDLERS`` say themselves what they need.
     """
 
-    kind: Literal["drift", "quality"]
+    kind: str
     frame: bytes
     specs: tuple[DriftSpec, ...] = ()
     reference_id: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class Answer:
 
     metrics: tuple[Metric, ...] = ()
     failures: tuple[Failure, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    worst: tuple[WorstRow, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+HANDLERS: Mapping[str, str] = {}
+"""Kinds of task with a module of their own: ``module:function``.
+
+The function takes the task, its rows and the calculator, and returns an ``Answer``.
+"""
 
 
 def serve(connection: Connection) -> None:
@@ -98,7 +109,15 @@ class Calculator:
         from batch.frames import from_arrow_bytes
 
         rows = from_arrow_bytes(task.frame)
+        if task.kind in HANDLERS:
+            module, _, name = HANDLERS[task.kind].partition(":")
+            handler: Callable[[Task, pd.DataFrame, Calculator], Answer] = getattr(importlib.import_module(module), name)
+            return handler(task, rows, self)
         return self._drift(task, rows) if task.kind == "drift" else _quality(rows)
+
+    def reference(self, reference_id: str) -> pd.DataFrame:
+        """Return the rows of the reference that was sent last, which must be this one."""
+        return self._references[reference_id]
 
     def _drift(self, task: Task, rows: pd.DataFrame) -> Answer:
         from batch.scores import drift_score

@@ -128,8 +128,12 @@ class Store:
         """Append a few ``rows``, each with the same keys, to ``table``."""
         if rows:
             names = list(rows[0])
-            with _translated(self.address):
-                self._client().insert(table, [[row[name] for name in names] for row in rows], column_names=names)
+            values = [[row[name] for name in names] for row in rows]
+            try:
+                with _translated(self.address):
+                    self._client().insert(table, values, column_names=names)
+            finally:
+                values.clear()  # clickhouse-connect keeps them in a reference cycle until the collector comes by
 
     def read_text(self, sql: str, *, output_format: str, settings: Mapping[str, Any] | None = None) -> str:
         """Return ``text`` of a statement of anyone's: it changes nothing, opens no file and no connection.

@@ -28,7 +28,6 @@ _PAGE_BYTES = 16_384
 """A tenth faster than 4 KB with events of some hundred bytes."""
 
 _WAL_CHECKPOINT_PAGES = 2_048
-_MMAP_BYTES = 1 << 28
 
 _LAYOUT = """
 CREATE TABLE topics (
@@ -96,7 +95,6 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_CHECKPOINT_PAGES}")
-    connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
 
 
 def _is_busy(error: BaseException) -> bool:
