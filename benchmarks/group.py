@@ -1,11 +1,13 @@
 """One, two and four consumer processes in one Kafka group: records a second of all of them together.
 
 Each has a home, and so a store, of its own: this measures reading, counting and writing side by side, not one server
-that takes it all. The clock runs from the first record that any of them has stored until all records are.
+that takes it all. The clock runs from the first record that any of them has stored until all records are. CPU is of
+the whole processes, with what they take to start and stop.
 """
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -37,7 +39,7 @@ def trials(folder: Path, *, small: bool) -> Iterator[Trial]:
 
 def _share(url: str, name: str, count: int, events: int) -> Measured:
     """Start ``count`` members at once and wait until everything is stored, by whichever of them."""
-    group = f"{name}-{count}-{time.time_ns()}"
+    group, spent = f"{name}-{count}-{time.time_ns()}", _children_cpu_seconds()
     with TemporaryDirectory() as folder, ExitStack() as stack:
         monitor = Path(folder) / "monitor.yaml"
         monitor.write_text(contract_text(name), encoding="utf-8")
@@ -52,7 +54,13 @@ def _share(url: str, name: str, count: int, events: int) -> Measured:
                 first, seen = time.monotonic(), stored
             time.sleep(PROBE_SECONDS)
         seconds = time.monotonic() - first
-    return Measured(events - seen, seconds, 0.0, answer=events)
+    return Measured(events - seen, seconds, _children_cpu_seconds() - spent, answer=events)
+
+
+def _children_cpu_seconds() -> float:
+    """Return the CPU seconds of children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _stored(stores: list[Store], name: str) -> int:
