@@ -165,7 +165,7 @@ class LocalConsumer:
 
 
 def _batch(partition: Partition, records: Sequence[KeptRecord]) -> RecordBatch:
-    offsets, append_times_ms, values, headers = zip(*records, strict=True)
+    offsets, append_times_ms, values, headers, _ = zip(*records, strict=True)
     return RecordBatch(
         partition,
         offsets,

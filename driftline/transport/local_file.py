@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from driftline.transport import messages
 from driftline.transport.base import Partition, TopicDescription
@@ -21,8 +23,8 @@ _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 NewRecord = tuple[bytes | None, bytes | None, bytes | None]
 """Key, value, encoded headers."""
 
-KeptRecord = tuple[int, int, bytes | None, bytes | None]
-"""Offset, append time, value, encoded headers."""
+KeptRecord = tuple[int, int, bytes | None, bytes | None, int | None]
+"""Offset, append time, value, encoded headers, check sum."""
 
 
 class Kept(NamedTuple):
@@ -112,8 +114,11 @@ class LogFile:
         append_ms = max(last_ms, now_ms)
         first_id = (kept.number << OFFSET_BITS) + kept.end
         self._connection.executemany(
-            "INSERT INTO records (id, append_time_ms, key, value, headers) VALUES (?, ?, ?, ?, ?)",
-            [(record_id, append_ms, *record) for record_id, record in enumerate(records, first_id)],
+            "INSERT INTO records (id, append_time_ms, key, value, headers, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (first_id + place, append_ms, *record, _checksum(kept.end + place, append_ms, record[1], record[2]))
+                for place, record in enumerate(records)
+            ],
         )
         self._connection.execute(
             "UPDATE partitions SET next_offset = ?, last_append_ms = ? WHERE number = ?",
@@ -128,17 +133,36 @@ class LogFile:
         self._connection.execute("UPDATE partitions SET begin_offset = ? WHERE number = ?", (begin, kept.number))
 
     def read(self, kept: Kept, offset: int, max_records: int, max_bytes: int) -> list[KeptRecord]:
-        """Return up to ``max_records`` records from ``offset`` on; stop early once they hold ``max_bytes``."""
+        """Return up to ``max_records`` records from ``offset`` on; stop early once they hold ``max_bytes``.
+
+        Raises:
+            TransportError: a record is damaged or gone.
+        """
         first_id = kept.number << OFFSET_BITS
         cursor = self._connection.execute(
-            "SELECT id & ?, append_time_ms, value, headers FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+            "SELECT id & ?, append_time_ms, value, headers, checksum FROM records "
+            "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
             (_OFFSET_MASK, first_id + offset, first_id + kept.end, max_records),
         )
         records: list[KeptRecord] = []
         while max_bytes > 0 and (rows := cursor.fetchmany(_READ_RECORDS)):
             records += rows
             max_bytes -= sum([len(row[2] or b"") for row in rows])
+        there = len(records) if max_bytes <= 0 else min(max_records, kept.end - offset)
+        self._require_sound(kept, range(offset, offset + there), records)
         return records
+
+    def _require_sound(self, kept: Kept, offsets: range, records: Sequence[KeptRecord]) -> None:
+        """Refuse records that are not those that were appended at ``offsets``."""
+        for offset, record in zip_longest(offsets, records):
+            if record is None or record[0] != offset:
+                raise messages.record_gone(self._path, self._name_of(kept), offset)
+            if not _is_sound(*record):
+                raise messages.record_damaged(self._path, self._name_of(kept), offset)
+
+    def _name_of(self, kept: Kept) -> str:
+        sql = "SELECT topic || '[' || partition || ']' FROM partitions WHERE number = ?"
+        return str(self._connection.execute(sql, (kept.number,)).fetchone()[0])
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -151,3 +175,14 @@ class LogFile:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+def _checksum(offset: int, append_ms: int, value: bytes | None, headers: bytes | None) -> int:
+    return crc32(headers or b"", crc32(value or b"", (offset * 31 + append_ms) & 0xFFFFFFFF))
+
+
+def _is_sound(offset: int, append_ms: int, value: bytes | None, headers: bytes | None, checksum: int | None) -> bool:
+    try:
+        return checksum is None or checksum == _checksum(offset, append_ms, value, headers)
+    except TypeError:  # a flipped bit may make text or a fraction of it
+        return False

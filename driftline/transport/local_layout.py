@@ -4,6 +4,7 @@ One file ``log.db`` per folder, in WAL mode with ``synchronous=FULL``: a committ
 survives a power cut, readers never see an uncommitted one and never wait for a writer.
 A record's key is the number of its partition and its offset in one integer, so that a
 partition is one ascending run of the table. Numbers of deleted partitions are not given again.
+SQLite's main file has no check sums, so each record has one (those of layout 1 have none).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 from driftline.errors import TransportError, TransportUnavailable
 
 FILE_NAME = "log.db"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 OFFSET_BITS = 40
 """A partition holds 2^40 records, a file 2^23 partitions."""
 
@@ -49,9 +50,11 @@ CREATE TABLE records (
     append_time_ms INTEGER NOT NULL,
     key BLOB,
     value BLOB,
-    headers BLOB
+    headers BLOB,
+    checksum INTEGER
 );
 """
+_FROM_LAYOUT_1 = "ALTER TABLE records ADD COLUMN checksum INTEGER"
 
 
 def open_file(folder: Path) -> sqlite3.Connection:
@@ -72,7 +75,7 @@ def open_file(folder: Path) -> sqlite3.Connection:
         try:
             version = _require_ours(connection, path)
             _configure(connection)
-            if version == 0:
+            if version < LAYOUT_VERSION:
                 _lay_out(connection, path)
         except BaseException:
             connection.close()
@@ -122,8 +125,9 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
 
 def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if _layout_version(connection, path) == 0:  # no other process was faster
-        for statement in _LAYOUT.split(";"):
+    version = _layout_version(connection, path)
+    if version < LAYOUT_VERSION:  # no other process was faster
+        for statement in _LAYOUT.split(";") if version == 0 else (_FROM_LAYOUT_1,):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")

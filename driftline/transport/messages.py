@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from driftline.errors import OffsetOutOfRange, TopicMismatch, TopicNotFound, TransportError
 from driftline.transport.base import Partition, TopicDescription
+
+_RESTORE = "restore a copy of the file, or replay into a new log"
 
 
 def topic_not_found(name: str, url: str) -> TopicNotFound:
@@ -28,6 +31,16 @@ def offset_out_of_range(positions: Mapping[Partition, int]) -> OffsetOutOfRange:
         f"the position must lie between the first offset kept and the end; got {places}; seek to a kept offset",
         {(partition.topic, partition.index): offset for partition, offset in positions.items()},
     )
+
+
+def record_damaged(path: Path, partition: str, offset: int) -> TransportError:
+    """Return the error for a record that is not the one that was appended."""
+    return TransportError(f"{path}: the record at offset {offset} of {partition} is damaged; {_RESTORE}")
+
+
+def record_gone(path: Path, partition: str, offset: int) -> TransportError:
+    """Return the error for a record that was appended and is not there."""
+    return TransportError(f"{path}: the record at offset {offset} of {partition} is gone; {_RESTORE}")
 
 
 def require_offset(partition: Partition, offset: int) -> None:

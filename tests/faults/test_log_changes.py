@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -185,3 +188,27 @@ def test_a_flipped_byte_in_the_unfinished_part_of_the_log_never_changes_a_record
             values = []
         assert values == whole[: len(values)]
         shutil.rmtree(folder)
+
+
+def test_a_flipped_bit_anywhere_in_the_log_is_refused_or_changes_nothing(torn_log: Path, tmp_path: Path) -> None:
+    settled = shutil.copytree(torn_log, tmp_path / "settled")
+    with closing(sqlite3.connect(settled / "log.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole, size = values_of(settled), (settled / "log.db").stat().st_size
+    dice, refused = Random(26), 0
+
+    for turn in range(400 if FULL else 60):
+        folder = shutil.copytree(settled, tmp_path / f"bit{turn}")
+        at, bit = dice.randrange(size), 1 << dice.randrange(8)
+        with (folder / "log.db").open("r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ bit]))
+        try:
+            assert values_of(folder) == whole, (at, bit)
+        except TransportError:
+            refused += 1
+        shutil.rmtree(folder)
+
+    assert refused

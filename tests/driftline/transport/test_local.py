@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,13 +115,64 @@ class TestOpening:
 
     def test_a_log_of_a_newer_version_is_refused(self, transport: LocalTransport, folder: Path) -> None:
         newer = sqlite3.connect(folder / "log.db")
-        newer.execute("PRAGMA user_version = 2")
+        newer.execute("PRAGMA user_version = 3")
         newer.close()
         with pytest.raises(TransportError) as caught:
             LocalTransport.open(f"local://{folder}")
         assert str(caught.value) == (
-            f"{folder}/log.db was made by a newer version of driftline (layout 2, this one knows 1); upgrade driftline"
+            f"{folder}/log.db was made by a newer version of driftline (layout 3, this one knows 2); upgrade driftline"
         )
+
+    def test_a_log_of_the_first_layout_is_read_on_and_checked_from_then_on(
+        self, transport: LocalTransport, folder: Path
+    ) -> None:
+        transport.create_topic("t", 1)
+        with transport.producer() as producer:
+            producer.send(Partition("t", 0), key=None, value=b"old")
+            producer.flush()
+        older = sqlite3.connect(folder / "log.db")
+        older.executescript("ALTER TABLE records DROP COLUMN checksum; PRAGMA user_version = 1")
+        older.close()
+
+        with closing(LocalTransport.open(f"local://{folder}")) as again, again.producer() as producer:
+            producer.send(Partition("t", 0), key=None, value=b"new")
+            producer.flush()
+            with again.consumer() as consumer:
+                consumer.assign({Partition("t", 0): 0})
+                assert [value for batch in consumer.poll(0) for value in batch.values] == [b"old", b"new"]
+        found = sqlite3.connect(folder / "log.db")
+        assert found.execute("SELECT checksum IS NULL FROM records ORDER BY id").fetchall() == [(1,), (0,)]
+        found.close()
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("UPDATE records SET value = X'6263' WHERE id & 7 = 1", "the record at offset 1 of t[0] is damaged"),
+            ("UPDATE records SET append_time_ms = append_time_ms + 1 WHERE id & 7 = 1", "offset 1 of t[0] is damaged"),
+            ("UPDATE records SET value = 'b' WHERE id & 7 = 1", "the record at offset 1 of t[0] is damaged"),
+            ("DELETE FROM records WHERE id & 7 = 1", "the record at offset 1 of t[0] is gone"),
+            ("DELETE FROM records WHERE id & 7 = 2", "the record at offset 2 of t[0] is gone"),
+        ],
+    )
+    def test_a_record_that_is_not_the_one_appended_is_refused_by_name(
+        self, transport: LocalTransport, folder: Path, change: str, said: str
+    ) -> None:
+        transport.create_topic("t", 1)
+        with transport.producer() as producer:
+            for value in (b"a", b"b", b"c"):
+                producer.send(Partition("t", 0), key=None, value=value)
+            producer.flush()
+        damaging = sqlite3.connect(folder / "log.db")
+        damaging.execute(change)
+        damaging.commit()
+        damaging.close()
+
+        with transport.consumer() as consumer:
+            consumer.assign({Partition("t", 0): 0})
+            with pytest.raises(TransportError) as caught:
+                consumer.poll(0)
+        assert said in str(caught.value)
+        assert str(caught.value).endswith("; restore a copy of the file, or replay into a new log")
 
     def test_every_commit_is_synced_and_readers_do_not_block_writers(
         self, transport: LocalTransport, folder: Path
