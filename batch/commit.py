@@ -6,19 +6,21 @@ A process that dies in between leaves rows that no view shows; the next attempt 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from batch.ledger import Candidate, Key
-from batch.results import Metric, Outcome
+from batch.reasons import Vocabularies, with_reasons
+from batch.results import Histogram, Metric, Outcome, WorstRow
 from driftline.checks import Rule, Verdict, judge
 from driftline.contract.model import Contract
 from driftline.store import Store
 
 _Row = dict[str, Any]
+_MOST_COUNTED = 255  # what the column holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,18 @@ class Origin:
     rules_for: Callable[[Key], Sequence[Rule]]
     as_of: datetime
     algorithm_version: str
+    vocabularies_for: Vocabularies = lambda _: {}
 
 
 def commit(store: Store, origin: Origin, judged: Sequence[Judged]) -> None:
     """Write all of ``judged``, one insert per table."""
     model = origin.contract.model
-    keys = [_key_row(one.candidate, model) for one in judged]
+    keys = [_key_row(one, model) for one in judged]
     pairs = list(zip(keys, judged, strict=True))
     rows: dict[str, list[_Row]] = {
         "job_metrics": [{**key, **_metric_row(one)} for key, run in pairs for one in run.outcome.metrics],
-        "job_histograms": [{**key, **asdict(one)} for key, run in pairs for one in run.outcome.histograms],
-        "job_rows": [{**key, **asdict(one)} for key, run in pairs for one in run.outcome.worst],
+        "job_histograms": [{**key, **_fields(one)} for key, run in pairs for one in run.outcome.histograms],
+        "job_rows": [{**key, **_fields(one)} for key, run in pairs for one in run.outcome.worst],
         "verdicts": [
             {**key, **row}
             for key, run in pairs
@@ -56,6 +59,8 @@ def commit(store: Store, origin: Origin, judged: Sequence[Judged]) -> None:
         ],
         "job_errors": [row for key, run in pairs for row in _errors(key, run)],
     }
+    outcomes = {key["run_id"]: run.outcome for key, run in pairs}
+    rows["verdicts"] = with_reasons(store, origin.contract, rows["verdicts"], outcomes, origin.vocabularies_for)
     for table, found in rows.items():
         store.insert_rows(table, found)
     store.insert_rows("job_runs", [_run_row(origin, key, run) for key, run in pairs])
@@ -85,17 +90,20 @@ def verdict_rows(rules: Sequence[Rule], outcome: Outcome) -> Iterator[_Row]:
 def _verdict(rule: Rule, metric: Metric | None, failed: dict[str, str], outcome: Outcome) -> Verdict:
     bound = rule.lower if rule.upper is None else rule.upper
     if metric is None:
-        error = failed.get(rule.column, failed.get(""))
+        error = failed.get(rule.metric, failed.get(rule.column, failed.get("")))
         if error is not None:
             return Verdict("error", bound, error)
-        return Verdict("insufficient", bound, f"no {rule.metric} for this window; it takes {rule.min_rows} rows")
+        if outcome.withheld:
+            return Verdict("insufficient", bound, outcome.withheld)
+        reason = f"no {rule.metric} for this window; it takes {rule.min_rows} rows"
+        return Verdict("insufficient", bound, outcome.absent.get((rule.column, rule.metric), reason))
     if outcome.withheld:
         return Verdict("insufficient", bound, outcome.withheld)
     return judge(rule, metric.value, metric.n)
 
 
-def _key_row(candidate: Candidate, model: str) -> _Row:
-    key = candidate.key
+def _key_row(one: Judged, model: str) -> _Row:
+    candidate, key = one.candidate, one.candidate.key
     return {
         "job": key.job,
         "model": model,
@@ -103,8 +111,13 @@ def _key_row(candidate: Candidate, model: str) -> _Row:
         "granularity": key.granularity,
         "window_start": key.window.start,
         "slice": "all",
-        "run_id": candidate.run_id(model),
+        "run_id": candidate.failed_run_id(model) if one.outcome.has_failed else candidate.run_id(model),
     }
+
+
+def _fields(value: Histogram | WorstRow) -> _Row:
+    """Return the fields as they are; ``asdict`` would copy every bin."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _metric_row(metric: Metric) -> _Row:
@@ -125,7 +138,8 @@ def _metric_row(metric: Metric) -> _Row:
 def _errors(key: _Row, one: Judged) -> Iterator[_Row]:
     named = {name: value for name, value in key.items() if name != "slice"}
     for failure in one.outcome.failures:
-        yield {**named, "column": failure.column, "attempt": 1, "error": failure.error[:500]}
+        attempt = min(one.candidate.attempts + 1, _MOST_COUNTED)
+        yield {**named, "column": failure.column, "attempt": attempt, "error": failure.error[:500]}
 
 
 def _run_row(origin: Origin, key: _Row, one: Judged) -> _Row:
@@ -137,7 +151,7 @@ def _run_row(origin: Origin, key: _Row, one: Judged) -> _Row:
         "fingerprint": candidate.fingerprint,
         "parts": msgspec.json.encode(candidate.parts, order="deterministic").decode(),
         "revision": candidate.revision,
-        "status": outcome.status,
+        "status": "error" if outcome.has_failed else outcome.status,
         "n_rows": outcome.n_rows,
         "n_predictions": outcome.n_predictions,
         "n_labels": outcome.n_labels,

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from batch.frames import Span
 from batch.ledger import Candidate, Key, summed
 from batch.results import Outcome
-from batch.setting import Setting, column_parts, needs_vocabularies
+from batch.setting import Setting, by_vocabularies, column_parts, vocabulary_parts
 from batch.snapshot import Snapshot
-from batch.statistics import input_statistics
-from driftline.checks import DRIFT_METRICS, QUALITY_METRICS, Rule
+from batch.statistics import MOST_EXACT_ROWS, input_statistics
+from driftline.checks import Rule, is_statistic
 
 
 class DataJob:
@@ -26,27 +26,32 @@ class DataJob:
         shared = {
             "algorithm": self.algorithm_version,
             "columns": column_parts(contract),
-            "reference": setting.reference_id if needs_vocabularies(contract) else "",
         }
         found = []
         for start_ms, tally in summed(snapshot.counts.get(("inputs", ""), {}), size).items():
             key = Key(self.name, "", size, start_ms)
-            parts = {**shared, "rows": [tally.n, tally.id_sum]}
+            parts = {**shared, **vocabulary_parts(setting, key.window), "rows": [tally.n, tally.id_sum]}
             waits_for = snapshot.lacks(key.window, "inputs")
             found.append(Candidate(key, parts, tally, waits_for, last=snapshot.runs.get(key)))
         return found
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
-        """Compute the statistics of all windows in one statement."""
-        span = Span(due[0].key.size, tuple(sorted(one.key.start_ms for one in due)))
-        metrics = input_statistics(setting.store, setting.contract, span, setting.vocabularies)
+        """Compute the statistics of windows with the same vocabularies in one statement, of great ones each alone."""
         outcomes = {}
-        for one in due:
-            found = metrics.get(one.key.start_ms, ())
-            n_rows = found[0].n if found else 0
-            outcomes[one.key] = Outcome("ok" if n_rows else "empty", n_rows, found)
+        great = [[one] for one in due if one.tally.n > MOST_EXACT_ROWS]
+        others = [one for one in due if one.tally.n <= MOST_EXACT_ROWS]
+        work = [pair for part in [others, *great] if part for pair in by_vocabularies(setting, part)]
+        for vocabularies, group in work:
+            ordered = sorted(group, key=lambda one: one.key.start_ms)
+            starts, rows = tuple(one.key.start_ms for one in ordered), tuple(one.tally.n for one in ordered)
+            span = Span(due[0].key.size, starts, rows=rows)
+            metrics = input_statistics(setting.store, setting.contract, span, vocabularies)
+            for one in group:
+                found = metrics.get(one.key.start_ms, ())
+                n_rows = found[0].n if found else 0
+                outcomes[one.key] = Outcome("ok" if n_rows else "empty", n_rows, found)
         return outcomes
 
     def judges(self, rule: Rule, key: Key) -> bool:
         """Judge batch rules on statistics of inputs."""
-        return rule.source == "batch" and rule.metric not in QUALITY_METRICS | DRIFT_METRICS
+        return rule.source == "batch" and is_statistic(rule.metric)

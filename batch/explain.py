@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
+from batch.explaining import Trouble, troubles
 from batch.jobs import Survey
 from batch.ledger import Candidate
 from driftline.store import Store
 
-State = Literal["waiting", "due", "judged"]
+State = Literal["waiting", "due", "failed", "judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Explanation:
     reason: str
     changed: Mapping[str, tuple[Any, Any]]
     runs: tuple[RunLine, ...]
+    troubles: tuple[Trouble, ...] = ()
 
 
 def explain(store: Store, found: Survey, candidate: Candidate) -> Explanation:
@@ -59,21 +61,39 @@ def explain(store: Store, found: Survey, candidate: Candidate) -> Explanation:
             "start": key.start_ms,
         },
     )
-    before = msgspec.json.decode(rows[0]["parts"]) if rows else {}
-    changed = dict(_differences(before, msgspec.json.decode(msgspec.json.encode(candidate.parts)))) if rows else {}
-    state, reason = _state(candidate, changed)
+    judged = [row for row in rows if row["status"] != "error"]
+    before = msgspec.json.decode(judged[0]["parts"]) if judged else {}
+    changed = dict(_differences(before, msgspec.json.decode(msgspec.json.encode(candidate.parts)))) if judged else {}
+    state, reason = _state(candidate, changed, _last_error(store, rows))
     runs = tuple(RunLine(**{name: row[name] for name in RunLine.__dataclass_fields__}) for row in rows)
-    return Explanation(key.job, key.model_version, key.granularity, key.window.start, state, reason, changed, runs)
+    place = (key.job, key.model_version, key.granularity, key.window.start)
+    failed = troubles(store, found.setting.contract, key) if runs else ()
+    return Explanation(*place, state, reason, changed, runs, failed)
 
 
-def _state(candidate: Candidate, changed: Mapping[str, object]) -> tuple[State, str]:
+def _state(candidate: Candidate, changed: Mapping[str, object], error: str) -> tuple[State, str]:
     if candidate.waits_for:
         return "waiting", f"waits for {candidate.waits_for}"
+    if candidate.is_given_up:
+        return "failed", f"failed {_times(candidate.attempts)} on these inputs ({error}); run `driftline jobs retry`"
+    if candidate.is_due and candidate.attempts:
+        return "due", f"failed {_times(candidate.attempts)} on these inputs ({error}); it is tried again"
     if candidate.last is None:
         return "due", "never judged"
     if candidate.is_due:
         return "due", f"changed since its last run: {', '.join(sorted(changed))}"
     return "judged", "its last run saw the same inputs"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _last_error(store: Store, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the newest run that failed said of it."""
+    failed = next((row["run_id"] for row in rows if row["status"] == "error"), None)
+    error = None if failed is None else store.scalar(_ERROR, {"run_id": str(failed)})
+    return str(error or "see job_errors")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -83,7 +103,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 _RUNS = """
-    SELECT as_of, revision, toString(status) AS status, coverage, n_predictions, n_labels, n_scored, is_final,
+    SELECT run_id, as_of, revision, toString(status) AS status, coverage, n_predictions, n_labels, n_scored, is_final,
         contract_id, reference_id, parts
     FROM job_runs FINAL
     WHERE job = {job:String} AND model = {model:String} AND model_version = {version:String}
@@ -91,3 +111,4 @@ _RUNS = """
         AND toUnixTimestamp64Milli(window_start) = {start:Int64}
     ORDER BY as_of DESC
 """
+_ERROR = "SELECT error FROM job_errors WHERE run_id = {run_id:UUID} ORDER BY column, at DESC LIMIT 1"

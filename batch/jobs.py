@@ -7,18 +7,29 @@ newest complete run of a window wins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from batch.ages import AgeJob
+from batch.annotations import annotate_changes
 from batch.commit import Judged, Origin, commit
+from batch.comparison import ComparisonJob
+from batch.custom import CustomJob
 from batch.data import DataJob
 from batch.drift import DriftJob, LabelDriftJob
+from batch.estimate import CorrectionJob, EstimateJob
 from batch.frames import MOST_ROWS
+from batch.isolation import run_isolated
+from batch.kpi import KpiJob
+from batch.label_arrival import LabelsJob
 from batch.ledger import Candidate, Key
+from batch.multivariate import MultivariateJob
 from batch.profiling import ProfileJob
 from batch.quality import QualityJob
-from batch.results import Outcome
+from batch.results import ALL, Outcome
+from batch.schema import SchemaJob
 from batch.setting import Job, Setting
+from batch.slices import SlicesJob
 from batch.snapshot import Snapshot, take_snapshot
 from batch.worker import Workers
 from driftline.checks import Rule, rules_of
@@ -29,7 +40,23 @@ from driftline.store import Store
 from driftline.store.inputs_table import ensure_inputs_table
 from driftline.store.registry import register_contract
 
-JOBS: tuple[Job, ...] = (ProfileJob(), DataJob(), DriftJob(), LabelDriftJob(), QualityJob())
+JOBS: tuple[Job, ...] = (
+    ProfileJob(),
+    DataJob(),
+    DriftJob(),
+    LabelDriftJob(),
+    MultivariateJob(),
+    SchemaJob(),
+    LabelsJob(),
+    QualityJob(),
+    CustomJob(),
+    SlicesJob(),
+    ComparisonJob(),
+    EstimateJob(),
+    CorrectionJob(),
+    KpiJob(),
+    AgeJob(),
+)
 KINDS = tuple(job.name for job in JOBS)
 
 # What one commit holds: enough to make its four fsyncs cheap, little enough for memory and a prompt stop.
@@ -50,20 +77,26 @@ class RunCount:
     empty: int
     insufficient: int
     failures: int
+    error: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What one call of ``run_due`` did; ``waiting`` counts the windows that cannot be judged yet."""
+    """What one call of ``run_due`` did.
+
+    ``waiting`` counts the windows that cannot be judged yet, ``given_up`` those that failed too often to be tried
+    again unasked.
+    """
 
     counts: tuple[RunCount, ...]
     keys: tuple[Key, ...]
     waiting: int
     seconds: float
+    given_up: int = 0
 
     @property
     def runs(self) -> int:
-        """How many runs were stored."""
+        """How many runs could judge their window."""
         return sum(count.ok + count.empty + count.insufficient for count in self.counts)
 
     @property
@@ -91,13 +124,14 @@ def run_due(
     began = clock.monotonic()
     candidates = survey(store, contract, workers, kinds)
     register_contract(store, contract)
+    annotate_changes(store, contract, candidates.snapshot.counts)
     chosen = [one for one in candidates.all if not one.waits_for and (choose or _is_due)(one, candidates.snapshot)]
     rules, done, found = rules_of(contract), 0, []
     for job, chunk in _chunks(chosen):
         if progress is not None:
             progress(chunk[0].key, done, len(chosen))
         started = clock.monotonic()
-        outcomes = job.run(candidates.setting, chunk)
+        outcomes = run_isolated(job, candidates.setting, chunk)
         seconds = (clock.monotonic() - started) / len(chunk)
         judged = [Judged(one, outcomes[one.key], seconds) for one in chunk]
         _commit(candidates, job, rules, judged)
@@ -108,6 +142,7 @@ def run_due(
         keys=tuple(one.candidate.key for one in found),
         waiting=sum(bool(one.waits_for) for one in candidates.all),
         seconds=clock.monotonic() - began,
+        given_up=sum(one.is_given_up for one in candidates.all),
     )
 
 
@@ -122,15 +157,25 @@ class Survey:
 
 def survey(store: Store, contract: Contract, workers: Workers, kinds: Sequence[str] | None = None) -> Survey:
     """Return every candidate of the named kinds (all, when None), whether due or not."""
-    unknown = sorted(set(kinds or ()) - set(KINDS))
+    require_kinds(kinds or ())
+    ensure_inputs_table(store, contract)
+    snapshot = take_snapshot(store, contract)
+    setting = Setting(store, contract, workers, snapshot)
+    chosen = [job for job in JOBS if kinds is None or job.name in kinds]
+    found = (one for job in chosen for one in job.candidates(snapshot, setting))
+    return Survey(setting, snapshot, tuple(replace(one, failed=snapshot.failed.get(one.key)) for one in found))
+
+
+def require_kinds(kinds: Sequence[str]) -> None:
+    """Check that there are jobs of these names.
+
+    Raises:
+        UsageError: there is none of one of them.
+    """
+    unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
         msg = f"there is no job {', '.join(unknown)}; use {', '.join(KINDS)}"
         raise UsageError(msg)
-    ensure_inputs_table(store, contract)
-    setting = Setting(store, contract, workers)
-    snapshot = take_snapshot(store, contract)
-    chosen = [job for job in JOBS if kinds is None or job.name in kinds]
-    return Survey(setting, snapshot, tuple(one for job in chosen for one in job.candidates(snapshot, setting)))
 
 
 def job_named(name: str) -> Job:
@@ -139,7 +184,7 @@ def job_named(name: str) -> Job:
 
 
 def _is_due(candidate: Candidate, _: Snapshot) -> bool:
-    return candidate.is_due
+    return candidate.is_due and not candidate.is_given_up
 
 
 def _chunks(candidates: Sequence[Candidate]) -> Iterator[tuple[Job, list[Candidate]]]:
@@ -165,11 +210,17 @@ def _commit(candidates: Survey, job: Job, rules: Sequence[Rule], judged: Sequenc
     setting = candidates.setting
     origin = Origin(
         contract=setting.contract,
-        rules_for=lambda key: [rule for rule in rules if rule.granularity == key.granularity and job.judges(rule, key)],
+        rules_for=lambda key: [rule for rule in rules if rule.granularity == key.granularity and _asks(rule, job, key)],
         as_of=candidates.snapshot.as_of,
         algorithm_version=job.algorithm_version,
+        vocabularies_for=setting.vocabularies_for,
     )
     commit(setting.store, origin, judged)
+
+
+def _asks(rule: Rule, job: Job, key: Key) -> bool:
+    """Return whether ``job`` answers ``rule``; figures of slices come from two jobs only."""
+    return job.judges(rule, key) and (rule.slice == ALL or isinstance(job, SlicesJob | ComparisonJob))
 
 
 def _counted(judged: Sequence[Judged]) -> tuple[RunCount, ...]:
@@ -180,10 +231,11 @@ def _counted(judged: Sequence[Judged]) -> tuple[RunCount, ...]:
         RunCount(
             job,
             granularity,
-            ok=sum(outcome.status == "ok" for outcome in outcomes),
-            empty=sum(outcome.status == "empty" for outcome in outcomes),
-            insufficient=sum(outcome.status == "insufficient" for outcome in outcomes),
+            ok=sum(outcome.status == "ok" and not outcome.has_failed for outcome in outcomes),
+            empty=sum(outcome.status == "empty" and not outcome.has_failed for outcome in outcomes),
+            insufficient=sum(outcome.status == "insufficient" and not outcome.has_failed for outcome in outcomes),
             failures=sum(len(outcome.failures) for outcome in outcomes),
+            error=sum(outcome.has_failed for outcome in outcomes),
         )
         for (job, granularity), outcomes in groups.items()
     )

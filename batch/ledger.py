@@ -22,6 +22,9 @@ from driftline.windows import Window, granularity, to_window_ms
 
 _HASHES = 2**64
 
+MOST_ATTEMPTS = 4
+"""So often in all is a window tried on the same inputs; then it waits for ``driftline jobs retry``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -66,7 +69,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest run of a key, and how many runs it had under each fingerprint."""
+    """The newest run of a key that could judge it, and how many runs it had under each fingerprint.
+
+    ``parts`` is what its fingerprint was made of, as JSON; kept only of jobs that use labels.
+    """
 
     fingerprint: int
     as_of: datetime
@@ -74,6 +80,16 @@ class LastRun:
     n_labels: int
     is_final: bool
     fingerprints: Mapping[int, int]
+    parts: str = ""
+    contract_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The runs of a key that could not judge it: how many under each fingerprint, and what the newest had seen."""
+
+    attempts: Mapping[int, int]
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,7 @@ class Candidate:
     is_final: bool = True
     is_settled: bool = True
     last: LastRun | None = None
+    failed: Failed | None = None
 
     @property
     def fingerprint(self) -> int:
@@ -100,6 +117,16 @@ class Candidate:
     def is_due(self) -> bool:
         """Whether nothing is lacking and the latest run saw other inputs, or there is none."""
         return not self.waits_for and (self.last is None or self.last.fingerprint != self.fingerprint)
+
+    @property
+    def attempts(self) -> int:
+        """How many runs on these inputs have failed."""
+        return 0 if self.failed is None else self.failed.attempts.get(self.fingerprint, 0)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it is due and has failed too often on these inputs to be tried unasked."""
+        return self.is_due and self.attempts >= MOST_ATTEMPTS
 
     @property
     def revision(self) -> int:
@@ -113,6 +140,10 @@ class Candidate:
         key = self.key
         name = f"{key.job}|{model}|{key.model_version}|{key.granularity}|{key.start_ms}|all|{self.fingerprint}"
         return uuid5(NAMESPACE_URL, f"driftline:{name}")
+
+    def failed_run_id(self, model: str) -> UUID:
+        """Return the id of a run that could not judge the window: its own, so that it replaces no good one."""
+        return uuid5(self.run_id(model), f"failed:{self.attempts + 1}")
 
 
 def summed(tallies: Mapping[int, Tally], size: timedelta) -> dict[int, Tally]:

@@ -13,7 +13,7 @@ from batch.frames import Span
 from batch.ledger import Candidate, Key, Tally, summed
 from batch.profiles import Blob, merge_blobs, read_blobs
 from batch.results import Failure, Metric, Outcome
-from batch.setting import Setting, column_parts, needs_vocabularies
+from batch.setting import Setting, by_vocabularies, column_parts, vocabulary_parts
 from batch.snapshot import Snapshot
 from batch.statistics import unseen_shares
 from driftline.checks import Rule
@@ -56,12 +56,12 @@ class ProfileJob:
         shared = {
             "algorithm": self.algorithm_version,
             "columns": column_parts(contract),
-            "reference": setting.reference_id if stream == "inputs" and needs_vocabularies(contract) else "",
         }
         for start_ms, tally in summed(tallies, size).items():
             key = Key(self.name, version, size, start_ms)
             profile = profiles.get(start_ms, Tally())
-            parts = {**shared, "rows": [tally.n, tally.id_sum], "profile": [profile.n, profile.id_sum]}
+            learned = vocabulary_parts(setting, key.window) if stream == "inputs" else {"reference": ""}
+            parts = {**shared, **learned, "rows": [tally.n, tally.id_sum], "profile": [profile.n, profile.id_sum]}
             yield Candidate(key, parts, tally, snapshot.lacks(key.window, stream), last=snapshot.runs.get(key))
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
@@ -69,8 +69,11 @@ class ProfileJob:
         contract, size = setting.contract, due[0].key.size
         span = Span(size, tuple(sorted({one.key.start_ms for one in due})))
         observed = _observed(setting.store, contract, span)
-        undeclared = {name: vocabulary for name, vocabulary in setting.vocabularies.items() if _learned(contract, name)}
-        unseen = unseen_shares(setting.store, contract, span, undeclared)
+        unseen: dict[int, tuple[Metric, ...]] = {}
+        for vocabularies, group in by_vocabularies(setting, due):
+            undeclared = {name: values for name, values in vocabularies.items() if _learned(contract, name)}
+            starts = tuple(sorted({one.key.start_ms for one in group}))
+            unseen |= unseen_shares(setting.store, contract, Span(size, starts), undeclared)
         blobs = read_blobs(setting.store, contract, span) if size == contract.windows.profile else {}
         outcomes = {}
         for one in due:

@@ -5,12 +5,13 @@ Storing them is ``batch.commit``'s, computing them the job modules'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from driftline.errors import DriftlineError
 
-RunStatus = Literal["ok", "empty", "insufficient"]
+RunStatus = Literal["ok", "empty", "insufficient", "error"]
 ALL = "all"
 """The slice that holds every row."""
 
@@ -56,6 +57,14 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How a reference's errors lie: inner edges (one fewer than bins, ascending), rows per bin, the outer ones open."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorstRow:
     """A row among those predicted worst; ``place`` 1 is the worst. Prediction and label are as text."""
 
@@ -69,17 +78,23 @@ class WorstRow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not be computed and why; ``column`` is ``""`` for the whole window."""
+    """What could not be computed and why; ``column`` is ``""`` for the whole window.
+
+    ``is_fatal`` where the computation itself broke off: the run then counts as failed, hides no good one, and the
+    window is tried again.
+    """
 
     column: str
     error: str
+    is_fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DriftSpec:
     """The pinned test of one column: Evidently's name for it and the score from which it says "drift".
 
-    Numbers outside ``valid`` (closed) are left out on both sides.
+    Numbers outside ``valid`` (closed) are left out on both sides; those outside ``clip`` become its nearer end, so
+    that one absurd value does not hide what the others do. ``importance`` weighs the column's drift.
     """
 
     column: str
@@ -88,6 +103,8 @@ class DriftSpec:
     threshold: float
     min_rows: int
     valid: tuple[float, float] | None = None
+    clip: tuple[float, float] | None = None
+    importance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,7 @@ class Outcome:
     """What a job found in one window.
 
     ``observed`` are metrics that other tables hold and that are judged with this run. ``withheld`` says why no
-    verdict may be given yet; empty for none.
+    verdict may be given yet; empty for none. ``absent`` says why a figure (column, metric) is not there.
     """
 
     status: RunStatus
@@ -109,6 +126,12 @@ class Outcome:
     n_labels: int = 0
     n_scored: int = 0
     withheld: str = ""
+    absent: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the window could not be judged at all."""
+        return any(failure.is_fatal for failure in self.failures)
 
     @property
     def coverage(self) -> float | None:

@@ -49,12 +49,7 @@ def drift_score(spec: DriftSpec, reference: pd.Series, current: pd.Series) -> Dr
         ScoreError: a side has no values, or the test cannot be computed on them.
     """
     reference, current = present(reference), present(current)
-    if reference.empty:
-        msg = f"column {spec.column} has no values in the reference; leave it out of drift or build another reference"
-        raise ScoreError(msg)
-    if current.empty:
-        msg = f"column {spec.column} has no values in this window"
-        raise ScoreError(msg)
+    require_values(spec, reference, current)
     kind = _TYPES[spec.kind]
     test = get_stattest(reference, current, kind, spec.method)
     try:
@@ -71,6 +66,20 @@ def drift_score(spec: DriftSpec, reference: pd.Series, current: pd.Series) -> Dr
     return DriftScore(score, bool(result.drifted), len(current))
 
 
+def require_values(spec: DriftSpec, reference: pd.Series, current: pd.Series) -> None:
+    """Refuse to compare with nothing.
+
+    Raises:
+        ScoreError: a side has no values.
+    """
+    if reference.empty:
+        msg = f"column {spec.column} has no values in the reference; leave it out of drift or build another reference"
+        raise ScoreError(msg)
+    if current.empty:
+        msg = f"column {spec.column} has no values in this window"
+        raise ScoreError(msg)
+
+
 def present(values: pd.Series) -> pd.Series:
     """Return the values that are neither missing nor infinite."""
     if pd.api.types.is_numeric_dtype(values):
@@ -79,10 +88,10 @@ def present(values: pd.Series) -> pd.Series:
 
 
 def regression_quality(label: np.ndarray, prediction: np.ndarray) -> Mapping[str, float]:
-    """Return mae, rmse, mean_error (prediction − label), error_std, max_error, mape (percent) and r2 of these rows.
+    """Return mae, rmse, mean_error (prediction − label), error_std, max_error, mape_evidently (percent) and r2.
 
     There is at least one row. A figure that the rows do not define is absent: error_std and r2 of one row, r2 of
-    equal labels, mape where a label is negative. A label of zero counts as an error of 100 %.
+    equal labels, mape_evidently where a label is negative. It counts a label of zero as an error of 100 %.
     """
     rows = pd.DataFrame({"label": label, "prediction": prediction})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -97,7 +106,7 @@ def regression_quality(label: np.ndarray, prediction: np.ndarray) -> Mapping[str
         "mean_error": figures.mean_error,
         "error_std": figures.error_std,
         "max_error": float(figures.abs_error_max),
-        "mape": math.nan if (rows["label"] < 0).any() else figures.mean_abs_perc_error,
+        "mape_evidently": math.nan if (rows["label"] < 0).any() else figures.mean_abs_perc_error,
         "r2": r2,
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -5,12 +5,13 @@ A handful of statements serve all windows and jobs; tallies are per window of ``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from batch.ledger import Key, LastRun, Tally
+from batch.ledger import Failed, Key, LastRun, Tally
 from driftline.clock import from_ms, to_ms
 from driftline.contract.model import Contract
 from driftline.store import Store
@@ -24,7 +25,8 @@ class Snapshot:
     """The store's state at ``as_of`` (its own clock): progress by stream, tallies by stream-sized window, last runs.
 
     ``joined`` holds predictions by (version, start) with the labels that found them; ``labelled_inputs`` inputs by
-    start likewise.
+    start likewise; ``orphans`` labels whose id no prediction has, by the start of the window of their label time.
+    ``runs`` are those that could judge their window, ``failed`` those that could not.
     """
 
     as_of: datetime
@@ -34,6 +36,8 @@ class Snapshot:
     labelled_inputs: Mapping[int, Tally]
     profiles: Mapping[str, Mapping[int, Tally]]
     runs: Mapping[Key, LastRun] = field(default_factory=dict)
+    failed: Mapping[Key, Failed] = field(default_factory=dict)
+    orphans: Mapping[int, Tally] = field(default_factory=dict)
 
     def complete_to(self, stream: str) -> datetime:
         """Return the moment up to which ``stream`` is complete."""
@@ -66,6 +70,7 @@ def take_snapshot(store: Store, contract: Contract) -> Snapshot:
     for row in store.query(_COUNTS, bound):
         tally = Tally(row["n"], row["id_sum"])
         counts.setdefault((row["stream"], row["model_version"]), {})[row["start_ms"]] = tally
+    runs, failed = _past_runs(store, contract)
     return Snapshot(
         as_of=as_of,
         progress={streams[row["topic"]]: row["complete_to"] for row in progress},
@@ -73,7 +78,9 @@ def take_snapshot(store: Store, contract: Contract) -> Snapshot:
         joined=_by_version(store.query(_JOINED_LABELS, bound)),
         labelled_inputs=_by_version(store.query(_INPUT_LABELS, bound)).get("", {}),
         profiles=_by_version(store.query(_PROFILES, bound)),
-        runs=_last_runs(store, contract),
+        runs=runs,
+        failed=failed,
+        orphans=_by_version(store.query(_ORPHANS, bound)).get("", {}),
     )
 
 
@@ -85,20 +92,26 @@ def _by_version(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Tally]
     return found
 
 
-def _last_runs(store: Store, contract: Contract) -> dict[Key, LastRun]:
-    found: dict[Key, LastRun] = {}
+def _past_runs(store: Store, contract: Contract) -> tuple[dict[Key, LastRun], dict[Key, Failed]]:
+    runs: dict[Key, LastRun] = {}
+    failed: dict[Key, Failed] = {}
     for row in store.query(_RUNS, {"model": contract.model}):
         start, end = row["window_start"], row["end"]
-        prints: list[int] = row["fingerprints"]
-        found[Key(row["job"], row["model_version"], end - start, to_ms(start))] = LastRun(
-            fingerprint=row["fingerprint"],
-            as_of=row["newest"],
-            n_predictions=row["predictions"],
-            n_labels=row["labels"],
-            is_final=row["final"],
-            fingerprints={one: prints.count(one) for one in prints},
-        )
-    return found
+        key = Key(row["job"], row["model_version"], end - start, to_ms(start))
+        if row["failed"]:
+            failed[key] = Failed(Counter(row["failed"]), row["failed_as_of"])
+        if row["fingerprints"]:
+            runs[key] = LastRun(
+                fingerprint=row["fingerprint"],
+                as_of=row["newest"],
+                n_predictions=row["predictions"],
+                n_labels=row["labels"],
+                is_final=row["final"],
+                fingerprints=Counter(row["fingerprints"]),
+                parts=row["latest_parts"],
+                contract_id=row["contract"],
+            )
+    return runs, failed
 
 
 _COUNTS = """
@@ -107,11 +120,13 @@ _COUNTS = """
     FROM window_counts WHERE model = {model:String} AND column = '' AND stream IN ('inputs', 'predictions')
     GROUP BY stream, model_version, start_ms
 """
-_LABELS_BY_ID = """
-    SELECT id, count() AS k, sum(cityHash64(id, toUnixTimestamp64Milli(label_time),
-        ifNull(toString(label), ifNull(label_class, '')))) AS label_sum
-    FROM labels FINAL WHERE model = {model:String} GROUP BY id
+_LABEL_IDENTITY = """
+    cityHash64(id, toUnixTimestamp64Milli(label_time), ifNull(toString(label), ifNull(label_class, '')))
 """
+_LABELS_BY_ID = f"""
+    SELECT id, count() AS k, sum({_LABEL_IDENTITY}) AS label_sum
+    FROM labels FINAL WHERE model = {{model:String}} GROUP BY id
+"""  # noqa: S608
 _TALLIED = """
     count() AS n, sum(id_hash) AS id_sum, countIf(l.k > 0) AS n_labelled, sum(l.k) AS n_labels,
     sum(l.label_sum) AS label_sum
@@ -126,6 +141,13 @@ _INPUT_LABELS = f"""
     SELECT '' AS model_version, start_ms, {_TALLIED}
     FROM (SELECT id, id_hash, {_START} FROM {{inputs:Identifier}} FINAL) AS i
     LEFT JOIN ({_LABELS_BY_ID}) AS l ON i.id = l.id GROUP BY start_ms
+"""  # noqa: S608
+_ORPHANS = f"""
+    SELECT '' AS model_version, intDiv(toUnixTimestamp64Milli(label_time), {{size:Int64}}) * {{size:Int64}} AS start_ms,
+        count() AS n, 0 AS id_sum, 0 AS n_labelled, count() AS n_labels, sum({_LABEL_IDENTITY}) AS label_sum
+    FROM labels FINAL
+    WHERE model = {{model:String}} AND id NOT IN (SELECT id FROM predictions WHERE model = {{model:String}})
+    GROUP BY start_ms
 """  # noqa: S608
 # A segment's profile is written over and over; it has changed when it has seen another number of rows.
 _PROFILES = """
@@ -142,11 +164,17 @@ _PROFILES = """
     GROUP BY model_version, start_ms
 """
 _RUNS = """
-    SELECT job, model_version, window_start, any(window_end) AS end, max(as_of) AS newest,
-        argMax(job_runs.fingerprint, (as_of, run_id)) AS fingerprint,
-        argMax(n_predictions, (as_of, run_id)) AS predictions,
-        argMax(n_labels, (as_of, run_id)) AS labels, argMax(is_final, (as_of, run_id)) AS final,
-        groupArray(job_runs.fingerprint) AS fingerprints
+    SELECT job, model_version, window_start, any(window_end) AS end,
+        maxIf(as_of, status != 'error') AS newest,
+        argMaxIf(job_runs.fingerprint, (as_of, run_id), status != 'error') AS fingerprint,
+        argMaxIf(n_predictions, (as_of, run_id), status != 'error') AS predictions,
+        argMaxIf(n_labels, (as_of, run_id), status != 'error') AS labels,
+        argMaxIf(is_final, (as_of, run_id), status != 'error') AS final,
+        argMaxIf(contract_id, (as_of, run_id), status != 'error') AS contract,
+        argMaxIf(if(JSONHas(parts, 'labels'), parts, ''), (as_of, run_id), status != 'error') AS latest_parts,
+        groupArrayIf(job_runs.fingerprint, status != 'error') AS fingerprints,
+        groupArrayIf(job_runs.fingerprint, status = 'error') AS failed,
+        maxIf(as_of, status = 'error') AS failed_as_of
     FROM job_runs FINAL WHERE model = {model:String} AND slice = 'all'
     GROUP BY job, model_version, granularity, window_start
 """

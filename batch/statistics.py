@@ -2,6 +2,9 @@
 
 A share is of all rows of the window; missing means null. A figure that the rows do not define (the mean of no
 values) is absent, never zero. Quantiles interpolate linearly between ranks, as pandas and NumPy do.
+
+In a window of more than ``MOST_EXACT_ROWS`` rows quantiles and distinct counts are estimates, as their ``method``
+says: exact ones hold every value in memory. All else stays exact.
 """
 
 from __future__ import annotations
@@ -16,6 +19,12 @@ from batch.results import Metric
 from driftline.contract import Column, Contract
 from driftline.store import Store
 
+MOST_EXACT_ROWS = 1_000_000
+_ESTIMATES = {
+    "quantilesExactInclusive(": "quantilesGK(1000, ",
+    "uniqExact(COLUMN) = 1": "min(COLUMN) = max(COLUMN)",
+    "uniqExact(COLUMN)": "uniqCombined64(COLUMN)",
+}
 Vocabularies = Mapping[str, Sequence[str]]
 
 _LEVELS = {"quantile_05": 1, "quantile_25": 2, "quantile_50": 3, "quantile_75": 4, "quantile_95": 5}
@@ -42,6 +51,7 @@ class _Statement:
     expressions: list[str] = field(default_factory=list)
     meanings: list[tuple[str, str]] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
+    is_estimated: bool = False
 
     def add(self, column: str, metric: str, expression: str) -> None:
         index = len(self.expressions)
@@ -57,8 +67,11 @@ class _Statement:
 def input_statistics(
     store: Store, contract: Contract, span: Span, vocabularies: Vocabularies
 ) -> dict[int, tuple[Metric, ...]]:
-    """Return the statistics of all columns by window start; categories with a vocabulary get their ``unseen_share``."""
-    statement = _Statement()
+    """Return the statistics of all columns by window start; categories with a vocabulary get their ``unseen_share``.
+
+    Windows are as large as ``span.rows`` says, and small where it does not.
+    """
+    statement = _Statement(is_estimated=max(span.rows, default=0) > MOST_EXACT_ROWS)
     statement.add("", "row_count", "count()")
     everything = ", ".join(["event_time", *(_bound_name(statement, name) for name in contract.columns)])
     statement.add("", "duplicate_share", f"1 - uniqExact(tuple({everything})) / count()")
@@ -88,7 +101,7 @@ def _expressions(
     yield "missing_share", f"countIf({name} IS NULL) / count()"
     chosen = {"number": _DISTINCT | _NUMBER, "datetime": {}}.get(column.type, _DISTINCT)
     for metric, expression in chosen.items():
-        yield metric, expression.replace("COLUMN", name)
+        yield metric, (_estimated(expression) if statement.is_estimated else expression).replace("COLUMN", name)
     if column.type == "boolean":
         yield "mean", f"avg({name})"
     if column.range is not None:
@@ -97,6 +110,12 @@ def _expressions(
         yield "out_of_range_share", _OUTSIDE.replace("COLUMN", name).replace("LOW", low).replace("HIGH", high)
     if column.type == "category" and values is not None:
         yield "unseen_share", _unseen(statement, name, values)
+
+
+def _estimated(expression: str) -> str:
+    for exact, estimate in _ESTIMATES.items():
+        expression = expression.replace(exact, estimate)
+    return expression
 
 
 def _unseen(statement: _Statement, name: str, values: Sequence[str]) -> str:
@@ -115,11 +134,16 @@ def _run(store: Store, contract: Contract, span: Span, statement: _Statement) ->
 
 def _metrics(row: Mapping[str, Any], statement: _Statement) -> tuple[Metric, ...]:
     values = [row[f"v{index}"] for index in range(len(statement.meanings))]
+    method = "estimated" if statement.is_estimated else ""
     return tuple(
-        Metric(column, metric, float(value), row["rows"])
+        Metric(column, metric, float(value), row["rows"], method=method if _is_estimate(metric) else "")
         for (column, metric), value in zip(statement.meanings, values, strict=True)
         if value is not None and math.isfinite(value)
     )
+
+
+def _is_estimate(metric: str) -> bool:
+    return metric == "distinct_count" or metric.startswith("quantile_")
 
 
 _WINDOWS = """

@@ -1,4 +1,4 @@
-"""When a due window is worth running now: the ladder of label coverage and age, and a pause between re-runs.
+"""When a due window is worth running now: the ladder of label coverage and age, a pause between re-runs, patience.
 
 For ``watch`` and ``up`` only: labels trickle in for days, and judging a window at each would be waste. What is
 due stays due, and ``jobs run --due`` takes no notice of this.
@@ -6,10 +6,14 @@ due stays due, and ``jobs run --due`` takes no notice of this.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from batch.ledger import Candidate, Key
+import msgspec
+
+from batch.ledger import Candidate, Key, LastRun
 from batch.snapshot import Snapshot
 from driftline.clock import Clock
 
@@ -18,10 +22,13 @@ COVERAGE_STEPS = (0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
 AGE_STEPS = tuple(timedelta(hours=hours) for hours in (1, 6, 24, 72, 168))
 FEWEST_FIRST_LABELS = 50
 PAUSE = timedelta(minutes=5)
+RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
+"""How long after its first, second and third failure a window is tried again."""
 
-_LABEL_JOBS = frozenset({"quality", "label_drift"})
 _MANY_NEW_SHARE = 0.05
 _MANY_NEW_LABELS = 100
+# Parts of a fingerprint that data change; any other part is the contract's, the reference's or the algorithm's.
+_OF_DATA = frozenset({"rows", "labels", "is_final", "is_settled", "absent_means"})
 
 
 def steps_passed(labelled: int, rows: int, age: timedelta) -> int:
@@ -48,9 +55,11 @@ class Ladder:
 
     def wants(self, candidate: Candidate, snapshot: Snapshot) -> bool:
         """Return whether ``candidate`` is due and should run now."""
-        if not candidate.is_due:
+        if not candidate.is_due or candidate.is_given_up:
             return False
-        if candidate.key.job not in _LABEL_JOBS:
+        if candidate.attempts:
+            return _may_be_tried_again(candidate, snapshot.as_of)
+        if "labels" not in candidate.parts:
             return self._has_rested(candidate.key)
         steps = self._steps_now(candidate, snapshot.complete_to("labels"))
         if not self._has_climbed(candidate, steps):
@@ -79,7 +88,12 @@ class Ladder:
             return True
         if last is None:
             return steps > 0
-        return steps > self._steps_at_last_run(candidate) or _many_new_labels(candidate)
+        before: Mapping[str, Any] = msgspec.json.decode(last.parts) if last.parts else {}
+        return (
+            steps > self._steps_at_last_run(candidate)
+            or _many_new_labels(candidate, before, last)
+            or _was_judged_otherwise(candidate, before)
+        )
 
     def _steps_at_last_run(self, candidate: Candidate) -> int:
         """Return the steps of the last run; one by another process is known by its coverage alone."""
@@ -92,8 +106,20 @@ class Ladder:
         return ran_at is None or self.clock.monotonic() - ran_at >= PAUSE.total_seconds()
 
 
-def _many_new_labels(candidate: Candidate) -> bool:
-    if candidate.last is None:
-        return False
-    new = candidate.tally.n_labels - candidate.last.n_labels
-    return new >= max(_MANY_NEW_SHARE * candidate.tally.n, _MANY_NEW_LABELS)
+def _may_be_tried_again(candidate: Candidate, now: datetime) -> bool:
+    if candidate.failed is None:
+        return True
+    patience = RETRY_AFTER[min(candidate.attempts, len(RETRY_AFTER)) - 1]
+    return now - candidate.failed.as_of >= patience
+
+
+def _many_new_labels(candidate: Candidate, before: Mapping[str, Any], last: LastRun) -> bool:
+    """Return whether many labels have come since, corrections among them."""
+    known: int = before["labels"][0] if "labels" in before else last.n_labels
+    return candidate.tally.n_labels - known >= max(_MANY_NEW_SHARE * candidate.tally.n, _MANY_NEW_LABELS)
+
+
+def _was_judged_otherwise(candidate: Candidate, before: Mapping[str, Any]) -> bool:
+    """Return whether a part of the contract, the reference or the algorithm has changed since the last run."""
+    now: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(candidate.parts))
+    return bool(before) and any(now.get(name) != before.get(name) for name in {*now, *before} - _OF_DATA)

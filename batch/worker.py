@@ -2,7 +2,7 @@
 
 Never forked: a fork of a process that holds an embedded store hangs. A worker that dies or does not
 answer in time is started again and its task tried once more; a second death is the task's failure and
-nobody else's.
+nobody else's. A task that needs more memory than a worker may have fails at once, and a fresh worker goes on.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from queue import LifoQueue
 from typing import Self
 
 from batch.results import Failure
-from batch.worker_process import Answer, ReferenceRows, Task, serve
+from batch.worker_process import Answer, ReferenceRows, Task, run_limited, serve
 
 _SPAWN = multiprocessing.get_context("spawn")
 # Importing Evidently takes six seconds on a free core; a shared one may need ten times that.
-_DEFAULT_TIMEOUT_SECONDS = 300.0
+DEFAULT_TIMEOUT_SECONDS = 300.0
+DEFAULT_MEMORY_BYTES = 4 * 2**30
+"""Ten times what quality of 200,000 rows takes; a machine of 8 GiB survives one worker gone wild."""
 
 
 class Workers:
@@ -29,11 +31,15 @@ class Workers:
     def __init__(
         self,
         count: int = 1,
-        timeout_seconds: float = _DEFAULT_TIMEOUT_SECONDS,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         entry: Callable[[Connection], None] = serve,
+        memory_bytes: int | None = DEFAULT_MEMORY_BYTES,
     ) -> None:
-        """Prepare ``count`` workers that run ``entry``; nothing starts yet."""
-        self._workers = [_Worker(timeout_seconds, entry) for _ in range(count)]
+        """Prepare ``count`` workers that run ``entry``; nothing starts yet.
+
+        A task may take ``timeout_seconds``, a worker ``memory_bytes`` of its own memory (None for any).
+        """
+        self._workers = [_Worker(timeout_seconds, entry, memory_bytes) for _ in range(count)]
         self._idle: LifoQueue[_Worker] = LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -74,9 +80,10 @@ class Workers:
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, timeout_seconds: float, entry: Callable[[Connection], None]) -> None:
+    def __init__(self, timeout_seconds: float, entry: Callable[[Connection], None], memory_bytes: int | None) -> None:
         self._timeout_seconds = timeout_seconds
         self._entry = entry
+        self._memory_bytes = memory_bytes
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._reference_id = ""
@@ -88,7 +95,8 @@ class _Worker:
     def start(self) -> Connection:
         if self._connection is None:
             self._connection, theirs = _SPAWN.Pipe()
-            self._process = _SPAWN.Process(target=self._entry, args=(theirs,), daemon=True, name="driftline-worker")
+            work = (self._entry, theirs, self._memory_bytes)
+            self._process = _SPAWN.Process(target=run_limited, args=work, daemon=True, name="driftline-worker")
             self._process.start()
             theirs.close()
         return self._connection
@@ -107,11 +115,16 @@ class _Worker:
         reason = ""
         for _ in range(2):
             try:
-                return self._ask(task, reference)
+                answer = self._ask(task, reference)
             except (EOFError, OSError) as error:
                 reason = str(error) or "it ended without an answer"
                 self.stop()
-        return Answer(failures=(Failure("", f"{task.kind}: the worker failed twice on this window: {reason}"),))
+                continue
+            if answer.is_exhausted:
+                self.stop()
+            return answer
+        failed = f"{task.kind}: the worker failed twice on this window: {reason}"
+        return Answer(failures=(Failure("", failed, is_fatal=True),))
 
     def _ask(self, task: Task, reference: ReferenceRows | None) -> Answer:
         connection = self.start()

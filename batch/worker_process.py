@@ -8,13 +8,16 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from batch.results import DriftSpec, Failure, Histogram, Metric, ScoreError, WorstRow
+import numpy as np
+
+from batch.results import DriftSpec, Failure, Histogram, Metric, WorstRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +29,8 @@ ENGINE = "evidently 0.7.23"
 class Task:
     """One window's rows as an Arrow stream, and what to compute on them; ``options`` are the kind's own.
 
-    ``drift`` needs ``specs`` and the id of a reference that was sent before; ``quality`` needs the columns ``label``
-    and ``prediction``, and at least one row. The kinds in ``HANDLERS`` say themselves what they need.
+    ``drift`` needs ``specs``, the id of a reference that was sent before and the window's size; ``quality`` needs the
+    columns ``label`` and ``prediction``, and at least one row. The kinds in ``HANDLERS`` say themselves what they need.
     """
 
     kind: str
@@ -47,20 +50,40 @@ class ReferenceRows:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a task gave."""
+    """What a task gave. ``is_exhausted`` where it took all memory that its worker may have: the worker has to go."""
 
     metrics: tuple[Metric, ...] = ()
     failures: tuple[Failure, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     worst: tuple[WorstRow, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    is_exhausted: bool = False
+    absent: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-HANDLERS: Mapping[str, str] = {}
+HANDLERS: Mapping[str, str] = {
+    "drift": "batch.drift_scoring:answer",
+    "multivariate": "batch.domain_classifier:answer",
+    "quality": "batch.regression:answer",
+    "class_quality": "batch.classification:answer",
+    "custom": "batch.custom_metrics:answer",
+    "report": "batch.reports:report",
+    "slice_inputs": "batch.slice_figures:answer_inputs",
+    "slice_quality": "batch.slice_figures:answer_quality",
+    "comparison": "batch.paired:answer",
+    "estimate": "batch.estimating:answer_estimate",
+}
 """Kinds of task with a module of their own: ``module:function``.
 
 The function takes the task, its rows and the calculator, and returns an ``Answer``.
 """
+
+
+def run_limited(entry: Callable[[Connection], None], connection: Connection, memory_bytes: int | None) -> None:
+    """Run ``entry`` in this process, which may then have so much memory of its own, where the system counts that."""
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    entry(connection)
 
 
 def serve(connection: Connection) -> None:
@@ -86,22 +109,27 @@ def answer_safely(answer: Callable[[Task], Answer], task: Task) -> Answer:
     """Return the answer, or the failure that names what went wrong: a worker outlives its tasks."""
     try:
         return answer(task)
+    except MemoryError:
+        limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**20
+        remedy = "allow more with --worker-memory-mb, or judge smaller windows"
+        exhausted = f"{task.kind}: this window takes more memory than a worker may have ({limit:,.0f} MiB); {remedy}"
+        return Answer(failures=(Failure("", exhausted, is_fatal=True),), is_exhausted=True)
     except Exception as error:
-        return Answer(failures=(Failure("", f"{task.kind}: {type(error).__name__}: {error}"),))
+        return Answer(failures=(Failure("", f"{task.kind}: {type(error).__name__}: {error}", is_fatal=True),))
 
 
 @dataclass(slots=True)
 class Calculator:
-    """Answers tasks; remembers reference columns without their missing values."""
+    """Answers tasks; ``kept`` is for what handlers derive from a reference, and goes when another one comes."""
 
+    kept: dict[Any, Any] = field(default_factory=dict)
     _references: dict[str, pd.DataFrame] = field(default_factory=dict)
-    _columns: dict[tuple[str, DriftSpec], pd.Series] = field(default_factory=dict)
 
     def keep(self, reference: ReferenceRows) -> None:
         """Read a reference's rows; only the newest is kept."""
         import pandas as pd
 
-        self._columns.clear()
+        self.kept.clear()
         self._references = {reference.reference_id: pd.read_parquet(io.BytesIO(reference.parquet))}
 
     def answer(self, task: Task) -> Answer:
@@ -109,46 +137,13 @@ class Calculator:
         from batch.frames import from_arrow_bytes
 
         rows = from_arrow_bytes(task.frame)
-        if task.kind in HANDLERS:
-            module, _, name = HANDLERS[task.kind].partition(":")
-            handler: Callable[[Task, pd.DataFrame, Calculator], Answer] = getattr(importlib.import_module(module), name)
-            return handler(task, rows, self)
-        return self._drift(task, rows) if task.kind == "drift" else _quality(rows)
+        module, _, name = HANDLERS[task.kind].partition(":")
+        handler: Callable[[Task, pd.DataFrame, Calculator], Answer] = getattr(importlib.import_module(module), name)
+        return handler(task, rows, self)
 
     def reference(self, reference_id: str) -> pd.DataFrame:
         """Return the rows of the reference that was sent last, which must be this one."""
         return self._references[reference_id]
-
-    def _drift(self, task: Task, rows: pd.DataFrame) -> Answer:
-        from batch.scores import drift_score
-
-        metrics: list[Metric] = []
-        failures: list[Failure] = []
-        for spec in task.specs:
-            if int(rows[spec.column].notna().sum()) < spec.min_rows:
-                continue
-            try:
-                found = drift_score(spec, self._reference(task.reference_id, spec), as_kind(rows[spec.column], spec))
-            except ScoreError as error:
-                failures.append(Failure(spec.column, str(error)))
-                continue
-            shared = (found.n, ENGINE, spec.method, spec.threshold)
-            metrics.append(Metric(spec.column, "drift_score", found.score, *shared))
-            metrics.append(Metric(spec.column, "drift_detected", float(found.drifted), *shared))
-        return Answer(tuple(metrics), tuple(failures))
-
-    def _reference(self, reference_id: str, spec: DriftSpec) -> pd.Series:
-        from batch.scores import present
-
-        key = (reference_id, spec)
-        if key not in self._columns:
-            frame = self._references[reference_id]
-            if spec.column not in frame:
-                msg = f"column {spec.column} is not in reference {reference_id}; build a reference with this contract"
-                raise ScoreError(msg)
-            # In order, because Evidently sorts the reference's values anew for every window.
-            self._columns[key] = present(as_kind(frame[spec.column], spec)).sort_values()
-        return self._columns[key]
 
 
 def as_kind(values: pd.Series, spec: DriftSpec) -> pd.Series:
@@ -156,11 +151,9 @@ def as_kind(values: pd.Series, spec: DriftSpec) -> pd.Series:
     if spec.kind == "category":
         return values.dropna().map(str).astype("category")
     numbers = values.astype("float64")
-    return numbers if spec.valid is None else numbers[numbers.between(*spec.valid)]
-
-
-def _quality(rows: pd.DataFrame) -> Answer:
-    from batch.scores import regression_quality
-
-    figures = regression_quality(rows["label"].to_numpy(), rows["prediction"].to_numpy())
-    return Answer(tuple(Metric("", name, value, len(rows), ENGINE, "regression") for name, value in figures.items()))
+    if spec.valid is not None:
+        numbers = numbers[numbers.between(*spec.valid)]
+    if spec.clip is not None:
+        # An infinite value is not a great one but none at all.
+        numbers = numbers[np.isfinite(numbers)].clip(*spec.clip)
+    return numbers

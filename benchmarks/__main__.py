@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.machine import describe_machine
 from benchmarks.measuring import Compared, compare
 
-NAMES = ("consumer", "window_job", "replay", "latency", "memory", "restart", "group")
+NAMES = ("consumer", "window_job", "windows", "replay", "latency", "memory", "restart", "group")
 _RESULTS = Path(__file__).parent / "results"
 
 

@@ -28,11 +28,12 @@ def jobs(day: Day) -> Measured:
         store = open_store(f"chdb://{folder}/store", Path(folder))
         try:
             _fill(store, day, workers)
+            monitor = contract()
             with stopwatch() as first:
-                summary = run_due(store, contract(), workers, SystemClock(), _KINDS)
+                summary = run_due(store, monitor, workers, SystemClock(), _KINDS)
             assert summary.runs == 4, f"expected data, drift of features and of the prediction, and quality: {summary}"
             with stopwatch(*workers.process_ids()) as again:
-                run_due(store, contract(), workers, SystemClock(), _KINDS, choose=lambda _one, _snapshot: True)
+                run_due(store, monitor, workers, SystemClock(), _KINDS, choose=lambda _one, _snapshot: True)
             return again.measured(1, _figures(store), first_seconds=first.seconds, next_seconds=again.seconds)
         finally:
             store.close()

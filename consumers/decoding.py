@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from consumers.answers import PROBABILITIES, Answers
 from consumers.envelopes import (
     DeadRecord,
     Reason,
@@ -27,7 +28,7 @@ from consumers.envelopes import (
     struct_of,
     time_of,
 )
-from consumers.values import Kind, Violation, clean_value, nests_deeper_than
+from consumers.values import FieldKind, Kind, Violation, clean_value, nests_deeper_than
 from driftline.clock import to_ms
 from driftline.contract import Contract
 from driftline.events import Stream
@@ -56,7 +57,8 @@ class Decoded:
     """The events of one batch in offset order, as columns of equal length, and the records that are none.
 
     ``rows`` holds each event's index in the batch. ``columns`` holds floats (NaN: missing) for numbers and
-    objects (None: missing) for the rest. ``violations`` maps a column to the events' indices in these columns.
+    objects (None: missing) for the rest. ``envelope`` holds the other fields by name, for predictions of classes also
+    their probabilities. ``violations`` maps a column to the events' indices in these columns.
     """
 
     rows: IntArray
@@ -90,6 +92,7 @@ class Decoder:
 
     def __init__(self, contract: Contract, stream: Stream) -> None:
         self._shape = shape_of(contract, stream)
+        self._answers = Answers.of(contract)
         self._floor_ms = to_ms(contract.event_time.floor)
         self._names = [(0, self._shape.id_name)]
         self._names += [(2 + at, name) for at, (name, _, default) in enumerate(self._shape.extras) if default is ...]
@@ -97,8 +100,8 @@ class Decoder:
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        """The stream's columns and what they hold."""
-        return {name: kind for name, _, kind in self._shape.columns}
+        """The stream's columns and what they hold: an answer of classes is one class, whatever it came as."""
+        return {name: "category" if kind == "outcome" else kind for name, _, kind in self._shape.columns}
 
     def decode(self, values: Sequence[bytes | None], append_times_ms: Sequence[int], skip: set[int]) -> Decoded:
         """Return the events among ``values``; indices in ``skip`` (markers) are passed over."""
@@ -174,7 +177,12 @@ class Decoder:
     ) -> Decoded:
         shape = self._shape
         first = 2 + len(shape.extras)
-        by_field = list(zip(*events, strict=True)) if events else [()] * (first + len(shape.columns))
+        by_field: list[Any] = list(zip(*events, strict=True)) if events else [()] * (first + len(shape.columns))
+        envelope: dict[str, Sequence[Any]] = {
+            name: values for (name, _, _), values in zip(shape.extras, by_field[2:first], strict=True)
+        }
+        if shape.columns and shape.columns[0][2] == "outcome":
+            by_field[first], envelope[PROBABILITIES] = self._answers.split(by_field[first])
         return Decoded(
             rows=np.array(rows, dtype=np.int64),
             ids=list(by_field[0]),
@@ -183,17 +191,17 @@ class Decoder:
                 name: _typed(kind, values)
                 for (name, _, kind), values in zip(shape.columns, by_field[first:], strict=True)
             },
-            envelope={name: values for (name, _, _), values in zip(shape.extras, by_field[2:first], strict=True)},
+            envelope=envelope,
             violations=violations,
             dead=dead,
         )
 
 
-def _typed(kind: Kind, values: tuple[Any, ...]) -> Values:
+def _typed(kind: FieldKind, values: tuple[Any, ...]) -> Values:
     if kind == "number":
         return np.array(values, dtype=np.float64)
     objects = np.empty(len(values), dtype=object)
     objects[:] = values
-    if kind == "category" and int in set(map(type, values)):
+    if kind in ("category", "outcome") and int in set(map(type, values)):
         objects[:] = [str(value) if type(value) is int else value for value in values]
     return objects

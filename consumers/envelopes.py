@@ -9,18 +9,23 @@ from typing import Annotated, Any
 
 import msgspec
 
-from consumers.values import EARLIEST_MS, LATEST_MS, Kind, clean_value, parse_json
+from consumers.values import EARLIEST_MS, LATEST_MS, FieldKind, Kind, clean_value, parse_json
 from driftline.contract import Contract
 from driftline.events import Stream
 
 _LATEST_TIME = 2**62  # what is beyond is no number of milliseconds; the slow way says so
 _Moment = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
-_FAST_TYPES: dict[Kind, Any] = {
+_Probabilities = Annotated[
+    dict[Annotated[str, msgspec.Meta(min_length=1)], Annotated[float, msgspec.Meta(ge=0, le=1)]],
+    msgspec.Meta(min_length=1),
+]
+_FAST_TYPES: dict[FieldKind, Any] = {
     "number": float | None,
     "category": str | int | None,
     "text": str | None,
     "boolean": bool | None,
     "datetime": _Moment | None,
+    "outcome": str | int | _Probabilities | None,
 }
 _ENVELOPE_TIME = {"inputs": "event_time", "predictions": "event_time", "labels": "label_time"}
 
@@ -55,7 +60,7 @@ class Shape:
     id_name: str
     time_name: str
     nested: str | None
-    columns: tuple[tuple[str, str, Kind], ...]
+    columns: tuple[tuple[str, str, FieldKind], ...]
     extras: tuple[tuple[str, Any, Any], ...] = ()
 
 
@@ -69,7 +74,8 @@ def shape_of(contract: Contract, stream: Stream) -> Shape:
         return Shape(fields.id, fields.event_time, nested, columns)
     if stream == "predictions":
         extras = (("model_version", str, ...), ("latency_ms", float | None, None), ("status", str, "ok"))
-        return Shape(fields.id, fields.event_time, None, (("prediction", "prediction", outcome),), extras)
+        answer: FieldKind = "number" if outcome == "number" else "outcome"
+        return Shape(fields.id, fields.event_time, None, (("prediction", "prediction", answer),), extras)
     return Shape(fields.id, time_name, None, (("label", "label", outcome),))
 
 

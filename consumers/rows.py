@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from consumers.answers import PROBABILITIES
 from consumers.decoding import Decoded, IntArray, Values
 from consumers.rules import StreamRules
 from consumers.values import Kind
@@ -52,6 +53,9 @@ def raw_rows(
     if rules.stream == "predictions":
         for name, kind in (("model_version", pa.string()), ("latency_ms", pa.float32()), ("status", pa.string())):
             rows[name] = _picked(events.envelope[name], kind, chosen)
+        if PROBABILITIES in events.envelope:
+            given = [list(one.items()) if one else [] for one in events.envelope[PROBABILITIES]]
+            rows[PROBABILITIES] = _picked(given, pa.map_(pa.string(), pa.float64()), chosen)
     return pa.table(rows)
 
 

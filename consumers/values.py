@@ -17,8 +17,10 @@ import msgspec
 from driftline.clock import to_ms
 
 Kind = Literal["number", "category", "boolean", "text", "datetime"]
+FieldKind = Literal["number", "category", "boolean", "text", "datetime", "outcome"]
+"""What an event's field may hold: a column's values, or a classifier's answer."""
 Violation = Literal["type", "nonfinite"]
-Clean = float | str | bool | int | None
+Clean = float | str | bool | int | dict[str, float] | None
 
 # Possessive and open-ended, so that a string that is never closed costs one pass and not one per quote in it.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -60,7 +62,7 @@ def nests_deeper_than(limit: int, value: bytes) -> bool:
     return False
 
 
-def clean_value(kind: Kind, value: Any) -> tuple[Clean, Violation | None]:
+def clean_value(kind: FieldKind, value: Any) -> tuple[Clean, Violation | None]:
     """Return ``value`` as a column of ``kind`` keeps it, and what it violates; a violating value becomes None.
 
     >>> clean_value("number", 3)
@@ -109,6 +111,16 @@ def _category(value: Any) -> str | None:
     return _text(value)
 
 
+def _outcome(value: Any) -> str | dict[str, float] | None:
+    """Return a class, or a probability from 0 to 1 for one class or more."""
+    if not isinstance(value, dict):
+        return _category(value)
+    given = {_text(name): _number(share) for name, share in value.items()}
+    if not given or not all(name and share is not None and 0 <= share <= 1 for name, share in given.items()):
+        return None
+    return {str(name): float(share) for name, share in given.items() if share is not None}
+
+
 def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -125,10 +137,11 @@ def _datetime(value: Any) -> int | None:
     return value if EARLIEST_MS <= value <= LATEST_MS else None
 
 
-_CLEANERS: dict[Kind, Any] = {
+_CLEANERS: dict[FieldKind, Any] = {
     "number": _number,
     "category": _category,
     "boolean": _boolean,
     "text": _text,
     "datetime": _datetime,
+    "outcome": _outcome,
 }

@@ -24,7 +24,7 @@ from driftline import errors
 from driftline.cli.main import app
 from driftline.contract import Column, Contract, Range, find_contract
 from driftline.contract.model import RESERVED_KEYS
-from driftline.metrics import METRICS
+from driftline.metrics import FAMILIES, METRICS
 from driftline.store import Store
 from driftline.store.inputs_table import ensure_inputs_table
 from driftline.store.opening import open_store
@@ -77,7 +77,7 @@ def metrics_page() -> str:
     words = _words("metrics")
     rows = [
         f"| `{metric.name}` | {metric.unit} | {_DIRECTIONS[metric.direction]} | {metric.description} |"
-        for metric in METRICS.values()
+        for metric in (*METRICS.values(), *FAMILIES.values())
     ]
     return "\n".join(
         ["# Metrics", "", words["head"], "| name | unit | worse | meaning |", "|---|---|---|---|", *rows, ""]
@@ -175,7 +175,7 @@ def _part_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple and arguments[0] is not str:
         return _part_of(arguments[0])[0], "[]."
-    return (Column, ".*.") if typing.get_origin(annotation) is dict else (None, "")
+    return (Column, ".*.") if annotation == dict[str, Column] else (None, "")
 
 
 def _key_row(key: str, field: Any, meanings: dict[str, str]) -> str:
@@ -200,7 +200,7 @@ def _type_text(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {_type_text(arguments[0])}"
     if origin is dict:
-        return "mapping of names to keys"
+        return "mapping of names to keys" if arguments[1] is Column else "mapping of names to values"
     return _TYPES.get(getattr(annotation, "__name__", ""), "keys")
 
 

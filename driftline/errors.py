@@ -21,6 +21,7 @@
         ├── StoreNotWritable       the folder is read-only or the disk is full
         ├── StoreTooNew            the store was made by a newer version of driftline
         ├── StoreUnsafe            the engine's settings could drop rows without an error
+        ├── DamagedReference       a reference's rows in the store are not those that were written
         └── StatementRejected      the engine refuses this statement or these rows, always
 
 Messages are lower case: subject, rule, what was found, what to do. ``retriable`` says whether
@@ -134,6 +135,10 @@ class StoreTooNew(StoreError):
 
 class StoreUnsafe(StoreError):
     """The engine's settings could drop rows, or cut a result short, without an error."""
+
+
+class DamagedReference(StoreError):
+    """The rows of a reference in the store are not those that were written; building it again mends it."""
 
 
 class StatementRejected(StoreError):

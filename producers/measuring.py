@@ -79,7 +79,7 @@ def _flows(trips: pd.DataFrame, zones: list[int]) -> tuple[list[list[int]], list
 
 
 def _places(trips: pd.DataFrame, zones: list[int]) -> dict[str, Any]:
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     index = {zone: position for position, zone in enumerate(zones)}
     pairs = trips.groupby(["PULocationID", "DOLocationID"])["trip_distance"].agg(["median", "size"]).reset_index()

@@ -13,17 +13,20 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from driftline.contract import Contract
+from driftline.contract.values import Task
 from driftline.errors import InputDataError
 from producers.features import LINEAR_NUMBERS, LINEAR_ZONES, NUMBER_SOURCES, NUMBERS, ZONES, features
+from producers.outcomes import outcomes_of
 from producers.taxi import Trips
 
 Algorithm = Literal["gradient boosting", "linear"]
@@ -46,23 +49,39 @@ class TrainedOn:
 class DurationModel:
     """A fitted model version.
 
-    ``held_out_mae_minutes`` is the error, on the last fifth of the trips, of the same model fitted without them.
+    The held-out error is that of the same model fitted without the last fifth of the trips, on these: minutes, or log
+    loss of classes. ``classes`` are those of a classifier, in the order of its probabilities; empty for minutes.
     """
 
     version: str
     algorithm: Algorithm
     timezone: str
     trained_on: TrainedOn
-    held_out_mae_minutes: float
+    held_out_mae_minutes: float | None
     pipeline: Pipeline
+    held_out_log_loss: float | None = None
+    classes: tuple[str, ...] = ()
 
     def predict(self, trips: pd.DataFrame) -> np.ndarray:
-        """Return the expected minutes of each trip; the same trip gets the same bits in any company."""
+        """Return the expected minutes of each trip, or a row of probabilities of ``classes``.
+
+        The same trip gets the same bits in any company.
+        """
         if trips.empty:
-            return np.empty(0)
+            return np.empty((0, len(self.classes))) if self.classes else np.empty(0)
+        predict = self.pipeline.predict_proba if self.classes else self.pipeline.predict
         with _one_thread():
-            predicted: np.ndarray = self.pipeline.predict(features(trips, self.timezone))
+            predicted: np.ndarray = predict(features(trips, self.timezone))
         return predicted
+
+    def answers(self, trips: pd.DataFrame) -> np.ndarray:
+        """Return what the service would send for each trip: minutes, or a probability by class."""
+        predicted = self.predict(trips)
+        if not self.classes:
+            return predicted
+        sent = np.empty(len(predicted), dtype=object)
+        sent[:] = [dict(zip(self.classes, row, strict=True)) for row in predicted.round(6).tolist()]
+        return sent
 
 
 def algorithm_of(version: str, contract: Contract) -> Algorithm:
@@ -80,14 +99,26 @@ def train(trips: Trips, contract: Contract, version: str) -> DurationModel:
     cut = int(len(usable) * (1 - _HELD_OUT_SHARE))
     _require_numbers(usable[:cut])
     timezone, algorithm = contract.event_time.timezone, algorithm_of(version, contract)
-    matrix, minutes = features(usable, timezone), usable["label"].to_numpy()
+    matrix, labels = features(usable, timezone), outcomes_of(usable["label"].to_numpy(), contract)
+    make = (_PIPELINES if contract.task == "regression" else _CLASSIFIERS)[algorithm]
     with _one_thread():
-        trial = _PIPELINES[algorithm]().fit(matrix[:cut], minutes[:cut])
-        error = float(np.abs(trial.predict(matrix[cut:]) - minutes[cut:]).mean())
-        pipeline = _PIPELINES[algorithm]().fit(matrix, minutes)
+        trial = make(contract.task).fit(matrix[:cut], labels[:cut])
+        mae, loss = _held_out(trial, matrix[cut:], labels[cut:], contract.task)
+        pipeline = make(contract.task).fit(matrix, labels)
     first, last = usable["event_time"].min().isoformat(), usable["event_time"].max().isoformat()
     trained_on = TrainedOn(trips.hashes, len(usable), first, last)
-    return DurationModel(version, algorithm, timezone, trained_on, error, pipeline)
+    classes = () if contract.task == "regression" else tuple(map(str, pipeline.classes_))
+    return DurationModel(version, algorithm, timezone, trained_on, mae, pipeline, loss, classes)
+
+
+def _held_out(
+    trial: Pipeline, matrix: pd.DataFrame, labels: np.ndarray, task: str
+) -> tuple[float | None, float | None]:
+    if task == "regression":
+        return float(np.abs(trial.predict(matrix) - labels).mean()), None
+    known = np.isin(labels.astype(str), trial.classes_.astype(str))
+    given = trial.predict_proba(matrix[known])
+    return None, float(log_loss(labels[known].astype(str), given, labels=trial.classes_.astype(str)))
 
 
 def _labelled(trips: pd.DataFrame, contract: Contract) -> pd.DataFrame:
@@ -121,19 +152,36 @@ def _one_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def _gradient_boosting() -> Pipeline:
+def _encoded(task: Task) -> ColumnTransformer:
     folds = KFold(n_splits=5, shuffle=True, random_state=0)
-    encode = TargetEncoder(target_type="continuous", cv=folds)
-    columns = ColumnTransformer([("zones", encode, list(ZONES)), ("numbers", "passthrough", list(NUMBERS))])
-    return make_pipeline(columns, HistGradientBoostingRegressor(max_iter=120, random_state=0))
+    encode = TargetEncoder(target_type="continuous" if task == "regression" else task, cv=folds)
+    return ColumnTransformer([("zones", encode, list(ZONES)), ("numbers", "passthrough", list(NUMBERS))])
 
 
-def _linear() -> Pipeline:
+def _gradient_boosting(task: Task) -> Pipeline:
+    return make_pipeline(_encoded(task), HistGradientBoostingRegressor(max_iter=120, random_state=0))
+
+
+def _boosted_classes(task: Task) -> Pipeline:
+    return make_pipeline(_encoded(task), HistGradientBoostingClassifier(max_iter=60, random_state=0))
+
+
+def _one_hot() -> ColumnTransformer:
     zones = OneHotEncoder(handle_unknown="ignore", min_frequency=20)
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     parts = [("zones", zones, list(LINEAR_ZONES)), ("numbers", numbers, list(LINEAR_NUMBERS))]
     # Sparse, because a dense product's last bits depend on the rows around it.
-    return make_pipeline(ColumnTransformer(parts, sparse_threshold=1.0), Ridge(alpha=1.0))
+    return ColumnTransformer(parts, sparse_threshold=1.0)
 
 
-_PIPELINES: Mapping[Algorithm, Callable[[], Pipeline]] = {"gradient boosting": _gradient_boosting, "linear": _linear}
+def _linear(_: Task) -> Pipeline:
+    return make_pipeline(_one_hot(), Ridge(alpha=1.0))
+
+
+def _linear_classes(_: Task) -> Pipeline:
+    return make_pipeline(_one_hot(), LogisticRegression(max_iter=300))
+
+
+_Makers = Mapping[Algorithm, Callable[[Task], Pipeline]]
+_PIPELINES: _Makers = {"gradient boosting": _gradient_boosting, "linear": _linear}
+_CLASSIFIERS: _Makers = {"gradient boosting": _boosted_classes, "linear": _linear_classes}

@@ -39,10 +39,12 @@ class ModelCard(msgspec.Struct, frozen=True):
     timezone: str
     sha256: str
     scikit_learn: str
-    held_out_mae_minutes: float
+    held_out_mae_minutes: float | None
     sources: tuple[str, ...]
     trusted_types: tuple[str, ...]
     trained_on: TrainedOn
+    held_out_log_loss: float | None = None
+    classes: tuple[str, ...] = ()
 
 
 def models_folder(home: Path, contract: Contract) -> Path:
@@ -107,6 +109,8 @@ def _card_of(model: DurationModel, body: bytes) -> ModelCard:
         sources=SOURCES,
         trusted_types=TRUSTED_TYPES,
         trained_on=model.trained_on,
+        held_out_log_loss=model.held_out_log_loss,
+        classes=model.classes,
     )
 
 
@@ -137,7 +141,14 @@ def load_model(folder: Path, version: str) -> DurationModel:
         msg = f"{path}: not a skops file: {error}; {_TRAIN_AGAIN}"
         raise InputDataError(msg) from error
     return DurationModel(
-        card.version, card.algorithm, card.timezone, card.trained_on, card.held_out_mae_minutes, pipeline
+        card.version,
+        card.algorithm,
+        card.timezone,
+        card.trained_on,
+        card.held_out_mae_minutes,
+        pipeline,
+        card.held_out_log_loss,
+        card.classes,
     )
 
 

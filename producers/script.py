@@ -18,6 +18,7 @@ from driftline.errors import InputDataError
 from driftline.events import STREAMS, Input, Label, Prediction, Stream, encode
 from producers.model import DurationModel
 from producers.moments import WEEK_MS, end_of_trips_ms, epoch_ms, weeks_to_now
+from producers.outcomes import is_known, outcomes_of
 from producers.plan import ReplayPlan
 from producers.schedule import Schedule, schedule
 from producers.taxi import FEATURES, Trips, read_trips
@@ -30,7 +31,8 @@ _LATENCY_MS, _LATENCY_SPREAD = 8.0, 0.4
 class Script:
     """Events of one replay, as columns by trip, and their order.
 
-    ``event_ms`` ascends. ``answers`` has one array of predictions and one of latencies per version.
+    ``event_ms`` ascends. ``answers`` has one array of predictions and one of latencies per version;
+    a prediction of classes is a probability by class.
     The first ``past_entries`` of the schedule lie before now when the replay is aligned to it; else all do.
     """
 
@@ -106,9 +108,9 @@ def write_script(plan: ReplayPlan, contract: Contract, models: Sequence[Duration
     for index, incident in enumerate(plan.incidents):
         frame = incident.apply(frame, past_end_ms, np.random.default_rng([plan.seed, index]))
     event_ms, label_ms = epoch_ms(frame["event_time"]), _label_ms(frame, plan.label_delay)
-    labels = frame["label"].to_numpy()
+    labels = outcomes_of(frame["label"].to_numpy(), contract)
     window_ms = contract.windows.stream // timedelta(milliseconds=1)
-    order = schedule(event_ms, label_ms, ~np.isnan(labels), len(models), window_ms)
+    order = schedule(event_ms, label_ms, is_known(labels), len(models), window_ms)
     return Script(
         ids=frame["id"].tolist(),
         event_ms=event_ms,
@@ -166,4 +168,4 @@ def _label_ms(frame: pd.DataFrame, delay: timedelta) -> np.ndarray:
 def _answer(model: DurationModel, frame: pd.DataFrame, seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng([seed, 1_000 + index])
     latency = _LATENCY_MS * np.exp(_LATENCY_SPREAD * random.standard_normal(len(frame)))
-    return model.predict(frame), latency.round(2)
+    return model.answers(frame), latency.round(2)

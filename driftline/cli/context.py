@@ -31,6 +31,11 @@ class Context:
     verbose: bool = False
     log_format: LogFormat = LogFormat.TEXT
 
+    @property
+    def reports(self) -> Path:
+        """The folder of Evidently's pages."""
+        return self.home.absolute() / "reports"
+
     def configure_logging(self) -> None:
         """Send log lines where and how the options say."""
         configure_logging(verbose=self.verbose, log_format=self.log_format)

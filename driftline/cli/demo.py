@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli.judging import WorkerLimits
 from driftline.cli.supervising import Supervisor
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def demo(
     began = time.monotonic()
     _fresh_home(context.home)
     reference, current = _months(context.home)
-    with open_system(context, workers=2) as system:
-        server = None if once else serve(create_app(system.store, packaged_dashboards()), port)
+    with open_system(context, WorkerLimits(2)) as system:
+        server = None if once else serve(create_app(system.store, packaged_dashboards(), context.reports), port)
         _build_reference(context, system, reference)
         replay = _replay(context, system, current)
         supervisor = _run_past(system, replay)

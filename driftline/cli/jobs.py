@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli import rejudging
+from driftline.cli.judging import (
+    MEMORY_MB,
+    SECONDS,
+    Json,
+    Kinds,
+    WorkerCount,
+    WorkerLimits,
+    WorkerMemory,
+    WorkerSeconds,
+    echo_json,
+    judge,
+    opened,
+    print_summary,
+)
 from driftline.cli.operating import OpsHost, OpsPort
+from driftline.cli.report import Reports, desk_of, draw_alerting
 from driftline.cli.terminal import plain
 
 if TYPE_CHECKING:
-    from batch.jobs import Choice, RunSummary
-    from batch.ledger import Key
-    from driftline.cli.context import Context
-    from driftline.contract import Contract
-    from driftline.store import Store
+    from batch.jobs import Choice
     from driftline.windows import Window
 
-app = typer.Typer(help="Judge completed windows: profile, data, drift, label_drift, quality.", no_args_is_help=True)
+app = typer.Typer(help="Judge completed windows, and judge them again.", no_args_is_help=True)
 
-_Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this job; may be repeated.")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
-_Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that compute.")]
 _Period = Annotated[str, typer.Argument(metavar="WINDOW", help="A day (2023-02-03) or an hour (2023-02-03T14:00).")]
 
 
@@ -34,30 +41,28 @@ def run(
     window: Annotated[
         str | None, typer.Option("--window", help="All windows within a day (2023-02-03) or hour, due or not.")
     ] = None,
-    kind: _Kinds = None,
-    workers: _Workers = 1,
-    as_json: _Json = False,
+    kind: Kinds = None,
+    workers: WorkerCount = 1,
+    worker_seconds: WorkerSeconds = SECONDS,
+    worker_memory_mb: WorkerMemory = MEMORY_MB,
+    reports: Reports = 0,
+    as_json: Json = False,
 ) -> None:
     """Judge windows; repeat it at will: what has not changed since its last run adds no run."""
-    from batch.jobs import run_due
-    from batch.worker import Workers
-    from driftline.cli.progress import progress
-    from driftline.clock import SystemClock
+    from driftline.cli.periods import period_of
     from driftline.errors import UsageError
 
     if due == (window is not None):
         msg = "`driftline jobs run` needs either --due or --window 2023-02-03"
         raise UsageError(msg)
-    choose = None if window is None else _within(_period("--window", window))
-    with _opened(ctx.obj) as (contract, store), Workers(workers) as pool:
-        with progress("jobs (windows)", SystemClock()) as report:
-
-            def on_progress(key: Key, done: int, total: int) -> None:
-                report(done, total, key.job)
-
-            summary = run_due(store, contract, pool, SystemClock(), kind, choose, on_progress)
-    _print_summary(summary, as_json)
-    if window is not None and not summary.runs:
+    choose = None if window is None else _within(period_of("--window", window))
+    limits = WorkerLimits(workers, worker_seconds, worker_memory_mb)
+    summary = judge(ctx.obj, lambda _contract, _store: choose, kind, limits)
+    print_summary(summary, as_json)
+    if reports:
+        with desk_of(ctx.obj) as desk:
+            draw_alerting(desk, reports, quietly=as_json)
+    if window is not None and not summary.keys:
         msg = f"no complete window with data lies within {window}; see `driftline jobs explain {window}`"
         raise UsageError(msg)
 
@@ -66,17 +71,21 @@ def run(
 def watch(
     ctx: typer.Context,
     every_seconds: Annotated[float, typer.Option(min=1.0, help="Look this often.")] = 60.0,
-    workers: _Workers = 1,
+    workers: WorkerCount = 1,
+    worker_seconds: WorkerSeconds = SECONDS,
+    worker_memory_mb: WorkerMemory = MEMORY_MB,
+    reports: Reports = 0,
     ops_port: OpsPort = None,
     ops_host: OpsHost = "127.0.0.1",
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Judge windows as they close and as their labels come, until stopped."""
     import threading
     from datetime import timedelta
 
+    from batch.jobs import RunSummary
+    from batch.reporting import Desk
     from batch.watch import watch as keep_watch
-    from batch.worker import Workers
     from driftline.cli.operating import operating
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
@@ -85,18 +94,24 @@ def watch(
     ctx.obj.configure_logging()
     with (
         stopped_by_signals(stop),
-        _opened(ctx.obj) as (contract, store),
-        Workers(workers) as pool,
+        opened(ctx.obj) as (contract, store),
+        WorkerLimits(workers, worker_seconds, worker_memory_mb).workers() as pool,
         operating("jobs", store, ops_port, ops_host) as operations,
     ):
         pool.start()
+
+        def tell(summary: RunSummary) -> None:
+            print_summary(summary, as_json)
+            if reports:
+                draw_alerting(Desk(store, contract, pool, ctx.obj.reports), reports, quietly=as_json)
+
         keep_watch(
             store,
             contract,
             pool,
             SystemClock(),
             stopped=stop.wait,
-            report=lambda summary: _print_summary(summary, as_json),
+            report=tell,
             every=timedelta(seconds=every_seconds),
             observer=operations.jobs,
         )
@@ -105,16 +120,16 @@ def watch(
 @app.command()
 def ls(
     ctx: typer.Context,
-    kind: _Kinds = None,
+    kind: Kinds = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest windows first.")] = 50,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """List the latest run of every window."""
-    with _opened(ctx.obj) as (contract, store):
+    with opened(ctx.obj) as (contract, store):
         rows = store.query(_LATEST, {"model": contract.model, "kinds": kind or [], "limit": limit})
     for row in rows:
         if as_json:
-            _echo_json(row)
+            echo_json(row)
         else:
             coverage = "" if row["coverage"] is None else f"coverage {row['coverage']:.1%}"
             version = plain(row["model_version"], keep="") or "-"
@@ -125,20 +140,21 @@ def ls(
 
 
 @app.command()
-def explain(ctx: typer.Context, window: _Period, kind: _Kinds = None, as_json: _Json = False) -> None:
+def explain(ctx: typer.Context, window: _Period, kind: Kinds = None, as_json: Json = False) -> None:
     """Say of every window in a period whether it is due, why, and what has been judged of it."""
     from batch.explain import explain as explain_one
     from batch.jobs import survey
     from batch.worker import Workers
+    from driftline.cli.periods import period_of
 
-    within = _within(_period("WINDOW", window))
-    with _opened(ctx.obj) as (contract, store):
+    within = _within(period_of("WINDOW", window))
+    with opened(ctx.obj) as (contract, store):
         found = survey(store, contract, Workers(), kind)
         chosen = [one for one in found.all if within(one, found.snapshot)]
         explained = [explain_one(store, found, one) for one in chosen]
     for one in explained:
         if as_json:
-            _echo_json(one)
+            echo_json(one)
             continue
         version = plain(one.model_version, keep="") or "-"
         name = f"{one.window_start:%Y-%m-%d %H:%M} {one.granularity:>3} {one.job} {version}"
@@ -148,52 +164,16 @@ def explain(ctx: typer.Context, window: _Period, kind: _Kinds = None, as_json: _
         for line in one.runs:
             coverage = "" if line.coverage is None else f", coverage {line.coverage:.1%} of {line.n_predictions:,}"
             typer.echo(f"    revision {line.revision}: {line.status} as of {line.as_of:%Y-%m-%d %H:%M:%S}{coverage}")
+        for text in (text for trouble in one.troubles for text in trouble.lines()):
+            typer.echo(plain(f"    {text}"))
     if not explained:
         typer.echo(f"no window with data lies within {window}")
 
 
-@contextmanager
-def _opened(context: Context) -> Iterator[tuple[Contract, Store]]:
-    contract, store = context.contract(), context.open_store()
-    try:
-        yield contract, store
-    finally:
-        store.close()
-
-
-def _period(option: str, text: str) -> Window:
-    """Return the day or the hour that ``text`` names."""
-    from datetime import timedelta
-
-    from driftline.cli.moments import moment_of
-    from driftline.windows import window_of
-
-    names_a_day = len(text.strip()) <= len("2023-02-03")
-    return window_of(moment_of(option, text), timedelta(days=1) if names_a_day else timedelta(hours=1))
-
-
 def _within(period: Window) -> Choice:
-    return lambda one, _: period.start <= one.key.window.start and one.key.window.end <= period.end
+    from batch.choosing import is_within
 
-
-def _print_summary(summary: RunSummary, as_json: bool) -> None:
-    if as_json:
-        for count in summary.counts:
-            _echo_json(count)
-        return
-    for count in summary.counts:
-        failed = f", {count.failures} figures failed (see job_errors)" if count.failures else ""
-        found = f"{count.ok} ok, {count.insufficient} insufficient, {count.empty} empty"
-        typer.echo(f"{count.job} {count.granularity}: {found}{failed}")
-    waiting = f"; {summary.waiting} wait" if summary.waiting else ""
-    runs = "1 run" if summary.runs == 1 else f"{summary.runs:,} runs"
-    typer.echo(f"{runs} in {summary.seconds:.1f} s{waiting}")
-
-
-def _echo_json(value: Any) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode(value).decode())
+    return lambda one, _: is_within(one, period)
 
 
 _LATEST = """
@@ -203,3 +183,6 @@ _LATEST = """
     WHERE model = {model:String} AND (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, job))
     ORDER BY window_start DESC, job, granularity, model_version LIMIT {limit:UInt32}
 """
+
+for _command in (rejudging.retry, rejudging.backfill, rejudging.delete):
+    app.command()(_command)

@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from driftline.store import Store
 
 _COLUMNS = (
-    "window_start, window_end, model, model_version, granularity, source, slice, column, metric, value, n, "
-    "n_predictions, n_labels, n_scored, coverage, revision, is_final, run_id, computed_at"
+    "window_start, window_end, model, model_version, granularity, source, slice, column, metric, value, lower, "
+    "upper, n, n_predictions, n_labels, n_scored, coverage, revision, is_final, run_id, engine, method, computed_at"
 )
-_TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value", "n",
-          "coverage", "revision", "is_final")  # fmt: skip
+_HISTORY_COLUMNS = (
+    "window_start, window_end, model, model_version, granularity, job, slice, column, metric, value, lower, upper, n, "
+    "n_predictions, n_labels, n_scored, coverage, revision, is_final, status, run_id, contract_id, reference_id, "
+    "computed_at"
+)
+_TABLE = ("window_start", "granularity", "source", "model_version", "slice", "column", "metric", "value",
+          "lower", "upper", "n", "coverage", "revision", "is_final")  # fmt: skip
+_HISTORY_TABLE = ("window_start", "granularity", "model_version", "slice", "column", "metric", "revision", "value", "n",
+                  "coverage", "is_final", "status", "computed_at")  # fmt: skip
 _LISTED, _NAME_WIDTH = 50, 60  # events name versions, any number of them and of any length
 
 
@@ -31,13 +38,18 @@ def metrics(
     since: Annotated[str | None, typer.Option(help="First window start, ISO 8601; UTC where no zone is given.")] = None,
     until: Annotated[str | None, typer.Option(help="Window starts before this, ISO 8601.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many rows, the newest.", min=1)] = None,
+    history: Annotated[bool, typer.Option("--history", help="Every revision of what jobs computed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Print metrics, oldest window first."""
     from driftline.cli.moments import moment_of
     from driftline.cli.sql import print_rows
+    from driftline.errors import UsageError
 
     _refuse_unknown_metric(metric)
+    if history and source is not None:
+        msg = "`--source` is not for `--history`: only what jobs computed has revisions; leave it out"
+        raise UsageError(msg)
     equal = {"metric": metric, "column": column, "model_version": model_version, "granularity": granularity,
              "source": source, "slice": slice_name}  # fmt: skip
     bounds = {
@@ -48,17 +60,18 @@ def metrics(
     contract = context.contract()
     chosen = {name: value for name, value in {**equal, **bounds}.items() if value is not None}
     with context.open_store() as store:
-        rows = store.query(_statement(chosen, limit), {"model": contract.model, "limit": limit or 0, **chosen})
+        rows = store.query(_statement(chosen, limit, history), {"model": contract.model, "limit": limit or 0, **chosen})
         if not rows:
             _tell_unknown(store, contract, chosen)
     lines = "".join(_line(row) + "\n" for row in rows)
     if as_json:
         typer.echo(lines, nl=False)
     else:
-        print_rows("".join(_line({name: row[name] for name in _TABLE}) + "\n" for row in rows))
+        names = _HISTORY_TABLE if history else _TABLE
+        print_rows("".join(_line({name: row[name] for name in names}) + "\n" for row in rows))
 
 
-def _statement(chosen: dict[str, Any], limit: int | None) -> str:
+def _statement(chosen: dict[str, Any], limit: int | None, history: bool) -> str:
     conditions = ["model = {model:String}"]
     for name in chosen:
         match name:
@@ -69,10 +82,13 @@ def _statement(chosen: dict[str, Any], limit: int | None) -> str:
             case _:
                 conditions.append(f"{name} = {{{name}:String}}")
     where = " AND ".join(conditions)
-    tail = "ORDER BY window_start DESC, granularity, metric, column, model_version, slice, source"
-    newest = f"SELECT {_COLUMNS} FROM metrics WHERE {where} {tail}"  # noqa: S608 - fixed texts only; values are bound
+    columns, view, last = (
+        (_HISTORY_COLUMNS, "metric_history", "job, computed_at") if history else (_COLUMNS, "metrics", "source")
+    )
+    tail = f"granularity, metric, column, model_version, slice, {last}"
+    newest = f"SELECT {columns} FROM {view} WHERE {where} ORDER BY window_start DESC, {tail}"  # noqa: S608 - fixed texts only; values are bound
     newest += " LIMIT {limit:UInt64}" if limit else ""
-    order = "ORDER BY window_start, granularity, metric, column, model_version, slice, source"
+    order = f"ORDER BY window_start, {tail}"
     return f"SELECT * FROM ({newest}) {order}"  # noqa: S608
 
 

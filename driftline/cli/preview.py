@@ -30,7 +30,7 @@ def preview(
     context.configure_logging()
     stop = threading.Event()
     with stopped_by_signals(stop), context.open_store() as store, operating("preview", store, ops_port, ops_host):
-        server = serve(create_app(store, packaged_dashboards()), port, bind)
+        server = serve(create_app(store, packaged_dashboards(), context.reports), port, bind)
         supervisor = Supervisor(stop)
         supervisor.start({"page": server.run})
         typer.echo(f"dashboards at {server.url} (Ctrl-C ends)")

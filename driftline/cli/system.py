@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from batch.jobs import RunSummary
     from batch.worker import Workers
     from driftline.cli.context import Context
+    from driftline.cli.judging import WorkerLimits
     from driftline.cli.operating import Operations
     from driftline.clock import Clock
     from driftline.contract import Contract
@@ -67,13 +68,12 @@ class System:
 
 @contextmanager
 def open_system(
-    context: Context, workers: int = 1, ops_port: int | None = None, ops_host: str = "127.0.0.1"
+    context: Context, limits: WorkerLimits, ops_port: int | None = None, ops_host: str = "127.0.0.1"
 ) -> Iterator[System]:
     """Open store, log and workers; the workers first, so that their slow imports overlap with the rest.
 
     From its start on, the first Ctrl-C or SIGTERM sets the system's ``stop``.
     """
-    from batch.worker import Workers
     from driftline.cli.operating import operating
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
@@ -83,7 +83,7 @@ def open_system(
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop))
-        contract, pool = context.contract(), stack.enter_context(Workers(workers))
+        contract, pool = context.contract(), stack.enter_context(limits.workers())
         pool.start()
         store = context.open_store(serve=True)
         stack.callback(store.close)

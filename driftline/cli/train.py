@@ -34,5 +34,6 @@ def train(
         if (model := trained.get(version)) is None:
             typer.echo(f"{version}: exists in {folder}; --force trains it again")
         else:
-            trips, error = model.trained_on.rows, model.held_out_mae_minutes
-            typer.echo(f"{version}: {model.algorithm} on {trips:,} trips; mae {error:.2f} min on a held-out fifth")
+            trips, mae, loss = model.trained_on.rows, model.held_out_mae_minutes, model.held_out_log_loss
+            error = f"log loss {loss:.3f}" if mae is None else f"mae {mae:.2f} min"
+            typer.echo(f"{version}: {model.algorithm} on {trips:,} trips; {error} on a held-out fifth")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli.judging import MEMORY_MB, SECONDS, WorkerCount, WorkerLimits, WorkerMemory, WorkerSeconds
 from driftline.cli.operating import OpsHost, OpsPort
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def up(
     incident: Annotated[list[str] | None, typer.Option(help="Of the replay: a fault, NAME[:key=value...].")] = None,
     seed: Annotated[int, typer.Option(help="Of the replay.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page, on 127.0.0.1.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that compute.")] = 1,
+    workers: WorkerCount = 1,
+    worker_seconds: WorkerSeconds = SECONDS,
+    worker_memory_mb: WorkerMemory = MEMORY_MB,
     ops_port: OpsPort = None,
     ops_host: OpsHost = "127.0.0.1",
 ) -> None:
@@ -38,10 +41,10 @@ def up(
     context: Context = ctx.obj
     plan = _plan(files, speed, align, past, incident, seed) if files else None
     with (
-        open_system(context, workers, ops_port, ops_host) as system,
+        open_system(context, WorkerLimits(workers, worker_seconds, worker_memory_mb), ops_port, ops_host) as system,
         auditing(context, system.store, system.contract, system.clock, system.operations.consumer),
     ):
-        server = serve(create_app(system.store, packaged_dashboards()), port)
+        server = serve(create_app(system.store, packaged_dashboards(), context.reports), port)
         parts: dict[str, Callable[[], None]] = {
             "consumer": system.consume,
             "jobs": lambda: system.judge(_say),

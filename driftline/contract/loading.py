@@ -20,6 +20,7 @@ from driftline.contract.model import Contract
 from driftline.errors import ContractError
 
 PACKAGED_EXAMPLE = "nyc_green_taxi.yaml"
+_PACKAGED = Path(str(resources.files("monitors")))
 _OWN_KEY = re.compile(r"`(?P<key>[^`]+)` (?P<rule>(?:is|must|needs|reads) .*)", re.DOTALL)
 _REMEDY_FOR_UNKNOWN = "remove it or correct its spelling (`driftline config schema` lists the keys)"
 _Key = tuple[str | int, ...]
@@ -37,10 +38,15 @@ class LoadedContract:
 def find_contract(explicit: Path | None, folder: Path) -> LoadedContract:
     """Return the contract to use: ``explicit``, else the one in ``folder/monitors/``, else the packaged taxi example.
 
+    ``explicit`` is a file, or the name of a packaged example.
+
     Raises:
         ContractError: the file is absent or invalid, or ``folder/monitors/`` holds several.
     """
     if explicit is not None:
+        named = _PACKAGED / "examples" / f"{explicit.name}.yaml"
+        if str(explicit) == explicit.name and not explicit.suffix and not explicit.exists() and named.exists():
+            return LoadedContract(read_contract(named), named)
         return LoadedContract(read_contract(explicit), explicit)
     found = sorted((folder / "monitors").glob("*.y*ml"))
     if len(found) > 1:
@@ -49,7 +55,7 @@ def find_contract(explicit: Path | None, folder: Path) -> LoadedContract:
         raise ContractError(msg)
     if found:
         return LoadedContract(read_contract(found[0]), found[0])
-    packaged = Path(str(resources.files("monitors"))) / PACKAGED_EXAMPLE
+    packaged = _PACKAGED / PACKAGED_EXAMPLE
     return LoadedContract(read_contract(packaged), packaged, packaged=True)
 
 

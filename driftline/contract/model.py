@@ -8,6 +8,7 @@ feature comes in a later release are validated here all the same and listed in
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from pydantic import Field, model_validator
 
+from driftline.contract.expressions import AGGREGATES, FUNCTIONS, Expression, ExpressionError, read_expression
 from driftline.contract.parts import (
     AlertRule,
     CheckRule,
@@ -39,23 +41,22 @@ from driftline.contract.parts import (
 from driftline.contract.values import NAME, ColumnType, Name, Share, Task
 
 RESERVED_KEYS: dict[str, str] = {
-    "slices": "per-slice statistics and quality",
-    "metrics": "custom metrics",
-    "kpis": "business figures by SQL",
     "alerts": "alert rules generated from the contract",
     "retention": "expiry per table; that of `dead_letters` is in effect",
     "drift.max_alarms_per_month": "calibrated charts",
     "drift.calendar": "special days",
     "windows.idle_after": "closing windows of topics whose producers send no markers",
-    "reference.kind": "trailing and seasonal references; fixed is in effect",
-    "reference.days": "the length of a trailing reference",
-    "positive_class": "quality of classification",
-    "decision_threshold": "quality of classification",
-    "columns.*.known_at": "the estimate before labels; the example models obey it already",
-    "label.absent_means": "a class for labels that never come",
     "columns.*.pii": "dropping or hashing of personal data",
-    "columns.*.importance": "importance-weighted drift",
 }
+
+KPI_COLUMNS = ("id", "event_time", "prediction", "class", "probability", "label", "label_class")
+"""What a KPI may read beside the features; ``probability`` is the positive class's."""
+
+CLASS_PREFIX = "class="
+"""Before the class in the column of a figure of one class."""
+
+METRIC_COLUMNS = ("id", "event_time", "prediction", "probability", "label")
+"""What a custom metric may read beside the features; classes are text, ``probability`` is the positive class's."""
 
 # As many make the statement for the table of inputs nearly as long as the engine reads (256 KiB).
 MAX_COLUMNS = 2_000
@@ -139,10 +140,80 @@ class Contract(Part):
     def _checks_name_columns(self) -> Self:
         known = {*self.columns, "", "prediction", "label"}
         for index, check in enumerate(self.checks):
-            if check.column not in known:
+            by_class = check.column.startswith(CLASS_PREFIX) and check.source == "batch"
+            if check.column not in known and not by_class:
                 near = f"use one of {', '.join(self.columns)}, prediction, label"
                 msg = f"`checks.{index}.column` must be one of the contract's columns; got {check.column}; {near}"
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _slices_read_columns(self) -> Self:
+        names = [rule.name for rule in self.slices]
+        for index, rule in enumerate(self.slices):
+            if rule.name == "all" or rule.name in names[:index]:
+                remedy = "rename it; `all` is the whole window"
+                msg = f"`slices.{index}.name` must be a name of its own; got {rule.name}; {remedy}"
+                raise ValueError(msg)
+            try:
+                self.slice_expression(rule)
+            except ExpressionError as error:
+                rule_text = "must be one SQL expression over the row's columns"
+                msg = f"`slices.{index}.by` {rule_text}; got {rule.by[:100]!r}: {error}"
+                raise ValueError(msg) from error
+        return self
+
+    @model_validator(mode="after")
+    def _checks_name_slices(self) -> Self:
+        names = {rule.name for rule in self.slices}
+        for index, check in enumerate(self.checks):
+            if check.slice == "all":
+                continue
+            if check.slice.partition("=")[0] not in names:
+                near = f"use all, or NAME=VALUE with a name of `slices` ({', '.join(sorted(names)) or 'none'})"
+                msg = f"`checks.{index}.slice` must be a slice of the contract; got {check.slice}; {near}"
+                raise ValueError(msg)
+            if check.source == "stream":
+                msg = f"`checks.{index}.source` must be batch for a slice; got stream; add `source: batch`"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _kpis_read_columns(self) -> Self:
+        names = [kpi.name for kpi in self.kpis]
+        for index, kpi in enumerate(self.kpis):
+            if kpi.name in names[:index]:
+                msg = f"`kpis.{index}.name` must be a name of its own; got {kpi.name}; rename it"
+                raise ValueError(msg)
+            try:
+                self.kpi_expression(kpi)
+            except ExpressionError as error:
+                rule = "must be one SQL aggregate over the columns, prediction, class, probability and label"
+                msg = f"`kpis.{index}.sql` {rule}; got {kpi.sql[:100]!r}: {error}"
+                raise ValueError(msg) from error
+        return self
+
+    @model_validator(mode="after")
+    def _absent_label_fits_task(self) -> Self:
+        absent = self.label.absent_means
+        if absent is not None and self.task == "regression" and not _is_number(absent):
+            msg = f"`label.absent_means` must be a number for task regression; got {absent!r}; write one, or remove it"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_read_columns(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        for index, metric in enumerate(self.metrics):
+            if metric.name in names[:index]:
+                msg = f"`metrics.{index}.name` must be a name of its own; got {metric.name}; rename it"
+                raise ValueError(msg)
+            try:
+                self.metric_expression(metric)
+            except ExpressionError as error:
+                rule = "must be one SQL aggregate over the columns, prediction, label and probability"
+                msg = f"`metrics.{index}.sql` {rule}; got {str(metric.sql)[:100]!r}: {error}"
+                raise ValueError(msg) from error
         return self
 
     @model_validator(mode="after")
@@ -178,6 +249,39 @@ class Contract(Part):
         """Return the names of the columns of these types, in the contract's order."""
         return tuple(name for name, column in self.columns.items() if column.type in types)
 
+    def slice_expression(self, rule: SliceRule) -> Expression:
+        """Return what ``rule`` slices by; ``event_time`` may be read beside the columns.
+
+        Raises:
+            ExpressionError: it is no expression over them; a contract that was read holds none such.
+        """
+        return read_expression(rule.by, {*self.columns, "event_time"})
+
+    def kpi_expression(self, kpi: Kpi) -> Expression:
+        """Return what ``kpi`` sums up: over the columns, the champion's answer and the label, null where there is none.
+
+        Raises:
+            ExpressionError: it is no expression over them; a contract that was read holds none such.
+        """
+        return read_expression(kpi.sql, {*self.columns, *KPI_COLUMNS}, FUNCTIONS | AGGREGATES)
+
+    def metric_expression(self, metric: CustomMetric) -> Expression | None:
+        """Return what a custom metric's ``sql`` sums up over the scored rows; None for a metric that is no SQL.
+
+        Raises:
+            ExpressionError: it is no expression over them; a contract that was read holds none such.
+        """
+        if metric.sql is None:
+            return None
+        return read_expression(metric.sql, {*self.columns, *METRIC_COLUMNS}, FUNCTIONS | AGGREGATES)
+
     def known_at_prediction(self) -> tuple[str, ...]:
         """Return the names of the columns whose values exist when the model is asked."""
         return tuple(name for name, column in self.columns.items() if column.known_at == "prediction")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -177,6 +177,15 @@ class LabelRule(Part):
     expected_share: Share | None = None
     absent_means: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_as_text(cls, value: Any) -> Any:
+        absent = value.get("absent_means") if isinstance(value, dict) else None
+        if isinstance(absent, bool):
+            msg = f"`absent_means` must be a class or a number; got {absent}; put a class in quotes"
+            raise ValueError(msg)
+        return {**value, "absent_means": str(absent)} if isinstance(absent, int | float) else value
+
 
 class WindowRule(Part):
     """Sizes of the windows, all aligned to UTC, and how late an event may be before it re-opens one."""
@@ -211,26 +220,42 @@ class WindowRule(Part):
 
 
 class SliceRule(Part):
-    """A subset judged on its own: a name and an SQL expression over the features."""
+    """Subsets judged on their own: one per value of a column or an SQL expression, or the rows where a condition holds.
+
+    The ``max_values`` most frequent values get a slice each, all others share one.
+    """
 
     name: Name
-    by: str
+    by: Annotated[str, Field(min_length=1)]
     max_values: Annotated[int, Field(ge=1, le=1000)] = 20
-    min_rows: Annotated[int, Field(ge=1)] = 100
+    min_rows: Annotated[int, Field(ge=2)] = 100
 
 
 class ReferenceRule(Part):
-    """What a window is compared with."""
+    """What a window is compared with: the set promoted last, or the days before it, all of them or the same hours."""
 
     kind: Literal["fixed", "trailing", "seasonal"] = "fixed"
-    days: Annotated[int, Field(ge=1)] | None = None
+    days: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _days_of_a_past(self) -> Self:
+        if self.days is not None and self.kind == "fixed":
+            msg = f"`reference.days` needs kind trailing or seasonal; got {self.days} and kind fixed; remove it"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def length(self) -> int:
+        """How many days before a window make its reference; four weeks unless said."""
+        return self.days or 28
 
 
 class DriftRule(Part):
     """Evidently's statistical tests, pinned, with the score from which each says "drift".
 
-    The verdict carries ``severity`` info by default: these tests call many healthy windows drifted, so
-    they are shown and do not raise a check until they are calibrated.
+    Their verdict carries ``severity`` info by default: these tests call many healthy windows drifted, so they are
+    shown and raise nothing. What raises is a score more than ``max_ratio`` times what 99 of 100 healthy windows of
+    that size stay below, learned from the reference; null for no such check.
     """
 
     number_method: str = "wasserstein"
@@ -239,6 +264,9 @@ class DriftRule(Part):
     category_threshold: Annotated[float, Field(gt=0)] = 0.1
     min_rows: Annotated[int, Field(ge=2)] = 200
     severity: Severity = "info"
+    max_ratio: Annotated[float, Field(gt=0)] | None = 1.5
+    ratio_severity: Severity = "warning"
+    multivariate: bool = False
     max_alarms_per_month: Annotated[float, Field(gt=0)] = 1.0
     calendar: str | None = None
 
@@ -247,7 +275,9 @@ class QualityRule(Part):
     """When a quality figure may be judged. Errors are in the label's unit."""
 
     min_labels: Annotated[int, Field(ge=1)] = 50
+    min_positives: Annotated[int, Field(ge=1)] = 20
     max_error_ratio: Annotated[float, Field(gt=0)] | None = None
+    max_estimate_gap: Annotated[float, Field(ge=0)] | None = None
 
 
 class CheckRule(Part):
@@ -259,6 +289,7 @@ class CheckRule(Part):
 
     metric: Name
     column: str = ""
+    slice: str = "all"
     source: Literal["stream", "batch"] = "stream"
     granularity: Duration | None = None
     min: float | None = None
@@ -278,19 +309,34 @@ class CheckRule(Part):
 
 
 class CustomMetric(Part):
-    """A figure of the user's own: an Evidently metric by name, an SQL expression, or a Python callable."""
+    """A figure of the user's own over a window's scored rows: one of an Evidently metric, SQL and a Python function.
+
+    ``parameters`` are the Evidently metric's or the function's keyword arguments.
+    """
 
     name: Name
-    evidently: str | None = None
-    sql: str | None = None
-    python: str | None = None
+    evidently: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")] | None = None
+    sql: Annotated[str, Field(min_length=1)] | None = None
+    python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    parameters: dict[str, str | int | float | bool] = {}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("evidently", "sql", "python") if getattr(self, name) is not None]
+        if len(given) != 1:
+            msg = f"needs one of `evidently`, `sql` and `python`; got {', '.join(given) or 'none'}"
+            raise ValueError(msg)
+        if self.parameters and self.sql is not None:
+            msg = "`parameters` must be left out beside `sql`; write the values into the expression"
+            raise ValueError(msg)
+        return self
 
 
 class Kpi(Part):
-    """A business figure by SQL."""
+    """A business figure: an SQL aggregate over a window's inputs, the champion's answers and the labels so far."""
 
     name: Name
-    sql: str
+    sql: Annotated[str, Field(min_length=1)]
     unit: str | None = None
 
 

@@ -26,6 +26,8 @@ from grafana.macros import TimeRange
 from grafana.preview.guard import Guard
 from grafana.preview.progress import extent, status
 from grafana.preview.queries import Dashboards, PanelRequest, run_panel, variable_options
+from grafana.preview.reports import index as report_index
+from grafana.preview.reports import page as report_page
 
 # Two queries at a time keep an embedded engine responsive to its writers.
 _QUERY_THREADS = 2
@@ -41,15 +43,19 @@ def packaged_dashboards() -> Traversable:
     return resources.files("grafana") / "dashboards"
 
 
-def create_app(store: Store, dashboards: Path | Traversable) -> Starlette:
-    """Return the application that draws the dashboards of a folder on ``store``; the caller closes the store."""
-    return _Preview(store, Dashboards.load(dashboards)).application()
+def create_app(store: Store, dashboards: Path | Traversable, reports: Path | None = None) -> Starlette:
+    """Return the application that draws the dashboards of a folder on ``store``; the caller closes the store.
+
+    ``reports`` is the folder of this machine's reports.
+    """
+    return _Preview(store, Dashboards.load(dashboards), reports).application()
 
 
 class _Preview:
-    def __init__(self, store: Store, dashboards: Dashboards) -> None:
+    def __init__(self, store: Store, dashboards: Dashboards, reports: Path | None) -> None:
         self._store = store
         self._dashboards = dashboards
+        self._reports = reports
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, thread_name_prefix="preview-query")
 
     def application(self) -> Starlette:
@@ -68,6 +74,8 @@ class _Preview:
             Route("/api/extent", self._extent),
             Route("/api/status", self._status),
             Route("/api/panel", self._panel, methods=["POST"]),
+            Route("/reports/", self._report_index),
+            Route("/reports/{path:path}", self._report),
             Route("/plotly/{version}.js", self._plotly),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ]
@@ -106,6 +114,13 @@ class _Preview:
     async def _panel(self, request: Request) -> Response:
         asked = _decoded(await _body(request))
         return _json(await self._in_thread(lambda: run_panel(self._store, self._dashboards, asked)))
+
+    async def _report_index(self, _request: Request) -> Response:
+        return await self._in_thread(lambda: report_index(self._store))
+
+    async def _report(self, request: Request) -> Response:
+        path, zipped = request.path_params["path"], "gzip" in request.headers.get("accept-encoding", "")
+        return await self._in_thread(lambda: report_page(self._store, self._reports, path, zipped=zipped))
 
     async def _plotly(self, _request: Request) -> Response:
         bundle = resources.files("plotly") / "package_data" / "plotly.min.js"

@@ -43,7 +43,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # a report brings a policy of its own
             await send(message)
 
         headers = Headers(scope=scope)

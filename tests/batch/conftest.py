@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,14 @@ class Monitored:
             {"m": self.contract.model, "k": metric, "g": granularity, "s": source},
         )
         return {(row["window_start"], row["model_version"], row["column"]): row["value"] for row in rows}
+
+    def rows(self, metric: str, column: str) -> list[dict[str, Any]]:
+        """Rows of one metric of one column, oldest window first."""
+        return self.store.query(
+            "SELECT * FROM metrics WHERE model = {m:String} AND metric = {k:String} AND column = {c:String} "
+            "AND slice = 'all' ORDER BY window_start, model_version",
+            {"m": self.contract.model, "k": metric, "c": column},
+        )
 
     def runs(self, job: str) -> list[dict[str, object]]:
         """Latest runs of a job, oldest window first."""

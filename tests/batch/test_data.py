@@ -90,3 +90,22 @@ def test_a_column_without_any_value_has_its_missing_share_and_no_other_figure(mo
     assert monitored.verdicts("max_missing_share")[("batch", "1d", day(0), "", "distance")] == "fail"
     for name in ("mean", "std", "min", "quantile_50", "constant"):
         assert (day(0), "", "distance") not in monitored.metrics(name)
+
+
+def test_a_great_window_has_estimates_that_say_so_and_exact_counts(
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("statistics", "data"):
+        monkeypatch.setattr(f"batch.{module}.MOST_EXACT_ROWS", 1_000)
+    frame = trips(3_000, 90, days=1)
+    monitored.add(frame)
+    monitored.log.complete()
+    monitored.run("data")
+    [median], [distinct] = (monitored.rows(name, "fare") for name in ("quantile_50", "distinct_count"))
+    assert (median["method"], distinct["method"]) == ("estimated", "estimated")
+    assert {row["method"] for row in monitored.rows("mean", "fare")} == {""}
+    assert (frame["fare"] < median["value"]).mean() == pytest.approx(0.5, abs=0.002)
+    assert distinct["value"] == pytest.approx(frame["fare"].nunique(), rel=0.02)
+    mean = monitored.metrics("mean")[(day(0), "", "fare")]
+    assert mean == pytest.approx(frame["fare"].mean(), abs=1e-9)
+    assert monitored.metrics("constant")[(day(0), "", "fare")] == 0.0

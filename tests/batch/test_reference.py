@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from batch.reference import current_reference_id, list_references, load_reference, promote
-from driftline.errors import InputDataError, StoreError
+from driftline.errors import DamagedReference, InputDataError
 from tests.batch.conftest import Monitored, trips
 
 
@@ -76,9 +76,29 @@ def test_damaged_rows_are_refused(monitored: Monitored) -> None:
         "concat('AAAA', substring(frame, 5)) AS frame) FROM reference_sets FINAL WHERE model = {m:String}",
         {"m": model},
     )
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(DamagedReference) as caught:
         load_reference(monitored.store, model)
-    assert str(caught.value) == f"reference {known} of {model} is damaged in the store; build it again from its month"
+    assert str(caught.value) == f"reference {known} of {model} is damaged in the store; build it again from its rows"
+
+
+def test_a_damaged_set_stops_the_jobs_that_need_it_alone_until_it_is_built_again(monitored: Monitored) -> None:
+    model, frame = monitored.contract.model, trips(100, 12)
+    monitored.build_reference(frame)
+    monitored.add(trips(200, 13, days=1))
+    monitored.log.complete()
+    monitored.store.execute(
+        "INSERT INTO reference_sets SELECT * REPLACE (now64(3) + 1 AS promoted, frame_crc32 + 1 AS frame_crc32) "
+        "FROM reference_sets FINAL WHERE model = {m:String}",
+        {"m": model},
+    )
+    summary = monitored.run("drift", "comparison", "age")
+    assert {count.job for count in summary.counts if count.failures} == {"drift"}
+    assert {count.job for count in summary.counts if count.ok} >= {"age"}
+    assert set(monitored.verdicts("drift").values()) <= {"error"}
+    monitored.build_reference(frame)
+    assert load_reference(monitored.store, model) is not None
+    assert monitored.run("drift").failures == 0
+    assert monitored.metrics("drift_score") != {}
 
 
 def test_a_frame_without_a_column_of_the_contract_is_refused(monitored: Monitored) -> None:

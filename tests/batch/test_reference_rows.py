@@ -51,3 +51,39 @@ def test_values_of_another_type_are_named(tmp_path: Path) -> None:
         f"{tmp_path}/rows.parquet: `event_time` must be a column of timestamps; got object; "
         "convert it and write the file again"
     )
+
+
+FRAUD = parse_contract(
+    "model: fraud\ntask: binary\npositive_class: fraud\ndecision_threshold: 0.3\ncolumns: {km: {type: number}}\n",
+    "m.yaml",
+)
+KINDS = parse_contract("model: kinds\ntask: multiclass\ncolumns: {km: {type: number}}\n", "m.yaml")
+
+
+def test_a_binary_answer_is_what_the_contracts_threshold_makes_of_its_probability(tmp_path: Path) -> None:
+    rows = {
+        "event_time": [pd.Timestamp("2024-10-27")] * 4,
+        "km": [1.0] * 4,
+        "vehicle": [7] * 4,
+        "label": ["fraud", "fine", None, "fine"],
+        "prediction.champion": ["fine", "fraud", "fine", "fraud"],
+        "probability.champion.fraud": [0.3, 0.29, 0.9, None],
+    }
+    found = read_rows(written(tmp_path, **rows), FRAUD)
+    assert found["prediction.champion"].tolist() == ["fraud", "not fraud", "fraud", "fraud"]
+    assert found["label"].tolist() == ["fraud", "fine", None, "fine"]
+
+
+def test_a_class_that_is_not_given_is_the_likeliest(tmp_path: Path) -> None:
+    rows = {
+        "event_time": [pd.Timestamp("2024-10-27")] * 3,
+        "km": [1.0] * 3,
+        "vehicle": [7] * 3,
+        "label": [1.0, None, 2.0],
+        "probability.champion.1": [0.5, 0.1, None],
+        "probability.champion.2": [0.3, 0.8, None],
+    }
+    found = read_rows(written(tmp_path, **rows), KINDS)
+    assert found["prediction.champion"].tolist()[:2] == ["1", "2"]
+    assert pd.isna(found["prediction.champion"][2])
+    assert found["label"].tolist()[::2] == ["1", "2"]  # whole numbers with a gap, as Parquet keeps them

@@ -90,7 +90,7 @@ def test_quality_equals_that_of_the_public_report(seed: int) -> None:
         "rmse": rmse,
         "mean_error": mean_error["mean"],
         "error_std": mean_error["std"],
-        "mape": mape["mean"],
+        "mape_evidently": mape["mean"],
         "r2": r2,
         "max_error": worst,
     }
@@ -103,7 +103,7 @@ def test_quality_equals_scikit_learn_and_the_definition() -> None:
     assert found["mae"] == pytest.approx(mean_absolute_error(label, prediction))
     assert found["mean_error"] == pytest.approx((2 - 1 + 4) / 3)
     assert found["r2"] == pytest.approx(r2_score(label, prediction))
-    assert found["mape"] == pytest.approx(100 * (0.2 + 0.05 + 0.1) / 3)
+    assert found["mape_evidently"] == pytest.approx(100 * (0.2 + 0.05 + 0.1) / 3)
 
 
 def test_one_row_has_errors_and_neither_r2_nor_spread() -> None:
@@ -117,4 +117,4 @@ def test_one_row_has_errors_and_neither_r2_nor_spread() -> None:
 
 
 def test_a_negative_label_leaves_mape_undefined() -> None:
-    assert "mape" not in regression_quality(np.array([-1.0, 2.0]), np.array([1.0, 2.0]))
+    assert "mape_evidently" not in regression_quality(np.array([-1.0, 2.0]), np.array([1.0, 2.0]))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(store: Store, dashboards: Path | Traversable | None = None) -> Iterator[str]:
+def served(store: Store, dashboards: Path | Traversable | None = None, reports: Path | None = None) -> Iterator[str]:
     """Yield the address of a preview of ``store``."""
-    server = serve(create_app(store, dashboards or packaged_dashboards()), 0)
+    server = serve(create_app(store, dashboards or packaged_dashboards(), reports), 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import chdb
 import pytest
 
+from batch.deleting import RESULT_TABLES, delete_results
+from driftline.contract import parse_contract
 from driftline.errors import StatementRejected
 from driftline.store import Address, Store
 from driftline.store.migrations import known_migrations
 from driftline.store.opening import open_store, parse_url
+from driftline.windows import Window
 from grafana.builder import files
 from grafana.macros import Selection, TimeRange, prepare, variables_in
 from tests.store_as_user import DATABASE, PASSWORD, USERS_FILE, served_as
@@ -99,6 +103,23 @@ def test_who_judges_does_not_write_what_comes_from_the_log(store: Store) -> None
     assert store.scalar("SELECT count() FROM segments") == 0
 
 
+@pytest.mark.parametrize("store", ["driftline_batch"], indirect=True)
+def test_who_judges_may_delete_what_jobs_found_and_nothing_else(store: Store) -> None:
+    day = datetime(2023, 2, 1, tzinfo=UTC)
+    row = {"job": "data", "model": "m", "granularity": "1d", "window_start": day}
+    for table in RESULT_TABLES:
+        store.insert_rows(table, [row])
+    contract = parse_contract("model: m\ncolumns: {x: {type: number}}", "test")
+    assert delete_results(store, contract, Window(day, day + timedelta(days=1)), []) == 1
+    assert [store.scalar(f"SELECT count() FROM {table}") for table in RESULT_TABLES] == [0] * len(RESULT_TABLES)
+    _refuses(store, ["ALTER TABLE predictions DELETE WHERE 1", "ALTER TABLE job_runs DROP COLUMN job"])
+
+
+@pytest.mark.parametrize("store", ["driftline_batch"], indirect=True)
+def test_who_judges_may_put_a_references_rows_into_a_statement(store: Store) -> None:
+    assert store.scalar("SELECT x + 1 FROM format(JSONEachRow, 'x Int64', '{\"x\": 1}')") == 2
+
+
 @pytest.fixture
 def grafana(folder: Path) -> Iterator[Address]:
     with served_as("driftline_grafana", folder / "store", folder / "driftline_grafana") as url:
@@ -151,7 +172,7 @@ def test_every_table_of_the_schema_is_written_by_someone_and_every_view_is_known
     granted = USERS_FILE.read_text(encoding="utf-8")
     schema = "\n".join(migration.sql for migration in known_migrations())
     tables = set(re.findall(r"^CREATE TABLE (\w+)", schema, re.MULTILINE))
-    writable = set(re.findall(r"GRANT (?:SELECT, )?INSERT ON driftline\.(\w+)<", granted))
+    writable = set(re.findall(r"GRANT (?:SELECT, )?INSERT(?:, ALTER DELETE)? ON driftline\.(\w+)<", granted))
 
     assert tables - writable == set(), "grant INSERT to the user whose process writes it"
     assert writable - tables == {"schema_migrations"}

@@ -23,7 +23,7 @@ CONTENT = (
     "grafana/dashboards/*.json",
     "grafana/provisioning/**/*.yaml",
     "grafana/preview/static/**/*.*",
-    "monitors/*.yaml",
+    "monitors/**/*.yaml",
     "producers/*.json",
 )
 

@@ -106,3 +106,22 @@ def test_a_column_s_own_drift_threshold_goes_before_its_type_s() -> None:
     found = rules("columns: {a: {type: number, drift_threshold: 0.4}, b: {type: number}}")
     bounds = {rule.column: rule.upper for rule in found if rule.metric == "drift_score"}
     assert (bounds["a"], bounds["b"]) == (0.4, 0.1)
+
+
+def test_a_distance_is_bounded_by_what_healthy_windows_score_and_a_p_value_from_below() -> None:
+    found = rules(
+        "columns: {a: {type: number}, b: {type: category}}\n"
+        "drift: {number_method: ks, number_threshold: 0.01, max_ratio: 2, ratio_severity: critical, multivariate: true}"
+    )
+    drift = {rule.column: (rule.lower, rule.upper) for rule in found if rule.check == "drift"}
+    assert drift == {"a": (0.01, None), "b": (None, 0.1), "prediction": (0.01, None), "label": (0.01, None)}
+    ratios = [rule for rule in found if rule.upper == 2]
+    assert [(rule.check, rule.metric, rule.column, rule.severity) for rule in ratios] == [
+        ("drift_calibrated", "drift_ratio", "b", "critical"),
+        ("drift_together", "domain_auc_ratio", "", "critical"),
+    ]
+
+
+def test_without_a_greatest_ratio_drift_is_not_judged_by_healthy_windows() -> None:
+    found = rules("columns: {a: {type: number}}\ndrift: {max_ratio: null, multivariate: true}")
+    assert {rule.metric for rule in found if rule.source == "batch"} == {"drift_score"}

@@ -172,6 +172,10 @@ def test_every_packaged_monitor_is_valid(path: Path) -> None:
             "got datetime.date(1950, 1, 1)",
         ),
         (
+            BASE + "reference: {days: 7}\n",
+            "m.yaml:4: `reference.days` needs kind trailing or seasonal; got 7 and kind fixed; remove it",
+        ),
+        (
             BASE + "versions: {champion: x, challengers: [y, x]}\n",
             "m.yaml:4: `versions.challengers.1` must be a version not named before; got x; remove it",
         ),

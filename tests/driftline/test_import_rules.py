@@ -18,7 +18,7 @@ VENDORS = {
     "clickhouse_connect": {"driftline/store/"},
     "chdb": {"driftline/store/"},
     "whylogs": {"driftline/profiles.py"},
-    "evidently": {"batch/scores.py", "batch/reports.py"},
+    "evidently": {"batch/scores.py", "batch/reports.py", "batch/evidently_metrics.py"},
     "prometheus_client": {"driftline/ops/"},
     "psutil": {"driftline/ops/recorder.py"},
 }

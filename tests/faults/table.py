@@ -23,6 +23,7 @@ _HEAD = (
 
 _MODEL_CHECK = "tests/consumers/test_model_check.py"
 _BATCH = "tests/batch/test_ledger.py"
+_JOB_FAULTS = "tests/batch/test_job_faults.py"
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F1", "`consume` killed, embedded log, all tables bit for bit",
      "tests/faults/test_sigkill.py::test_killed_consumers_leave_the_same_figures_as_an_undisturbed_one"),
@@ -53,8 +54,16 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
      f"{_MODEL_CHECK}::test_the_same_schedules_end_with_the_truth_on_the_real_engine"),
     ("F22", "a run of a job that dies before its commit record",
      f"{_BATCH}::test_a_run_that_dies_before_its_commit_record_shows_nothing_and_is_made_up_for"),
-    ("F24", "labels late, corrected, absent, in any order",
-     "tests/batch/test_quality.py::test_the_order_of_arrival_does_not_matter"),
+    ("F22", "two workers on the same windows",
+     f"{_JOB_FAULTS}::test_two_workers_on_the_same_windows_leave_one_run_of_each_revision"),
+    ("F22", "a worker whose data is overtaken between its figures and their commit",
+     f"{_JOB_FAULTS}::test_a_stale_worker_that_finishes_last_replaces_nothing"),
+    ("F23", "hints lost, doubled, out of order",
+     f"{_JOB_FAULTS}::test_windows_run_within_one_look_whatever_hints_are_lost_doubled_or_out_of_order"),
+    ("F24", "labels late, early, corrected twice, never, orphaned",
+     f"{_JOB_FAULTS}::test_labels_late_early_corrected_absent_and_orphaned_end_with_the_truth"),
+    ("F24", "predictions, labels, corrections, duplicates in any order",
+     "tests/batch/test_joins.py::test_any_order_of_arrival_gives_the_same_rows_and_figures"),
     ("F25", "a client that returns nothing of a partition",
      "tests/driftline/transport/test_kafka_watchdogs.py::"
      "test_that_returns_nothing_of_a_partition_is_replaced_and_goes_on_where_it_was"),
@@ -76,7 +85,6 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 NOT_RUN: tuple[tuple[str, str, str], ...] = (
     ("F16", "an idle partition among busy ones", "`windows.idle_after` is not built; markers do this"),
-    ("F23", "lost and doubled hints", "jobs have no hints to lose: `jobs watch` asks the store"),
 )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from batch.data import DataJob
+from batch.jobs import KINDS
 from driftline.cli.main import app
 from driftline.contract import Contract, read_contract
-from driftline.errors import InputDataError, UsageError
+from driftline.errors import CheckFailedError, InputDataError, UsageError
 from driftline.store import Address, Store
 from driftline.store.migrations import migrate
 from tests.batch.conftest import trips
@@ -91,7 +96,16 @@ def test_drift_without_a_reference_says_how_to_get_one(home: Path) -> None:
             ["run", "--window", "soon"],
             "`--window`: a moment is a date or time such as 2023-02-20 or 2023-02-20T06:30:00; got 'soon'",
         ),
-        (["run", "--due", "--kind", "x"], "there is no job x; use profile, data, drift, label_drift, quality"),
+        (["run", "--due", "--kind", "x"], f"there is no job x; use {', '.join(KINDS)}"),
+        (["retry"], "`driftline jobs retry` needs windows (2023-02-03), or --errors for all that failed"),
+        (
+            ["backfill", "--from", "2023-02-03", "--to", "2023-02-03"],
+            "`--from` must lie before `--to`; got 2023-02-03 and 2023-02-03",
+        ),
+        (
+            ["delete", "--from", "2023-02-01", "--to", "2023-02-03"],
+            "`driftline jobs delete` asks before it deletes 0 runs, and nobody can answer; add --yes",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_explained(home: Path, arguments: list[str], message: str) -> None:
@@ -105,3 +119,65 @@ def test_an_unknown_reference_cannot_be_promoted(home: Path) -> None:
     assert isinstance(error, InputDataError)
     assert str(error) == "there is no reference cafe of taxi; known: none; see `driftline reference ls`"
     assert driftline(home, "reference", "ls").stdout == ""
+
+
+def test_a_failed_window_is_explained_and_judged_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        msg = "no such thing"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr(DataJob, "run", run)
+    ran = driftline(home, "jobs", "run", "--due", "--kind", "data")
+    assert ran.stdout.splitlines()[0] == "data 1d: 0 ok, 0 insufficient, 0 empty, 1 could not be judged"
+    explained = driftline(home, "jobs", "explain", "2023-02-01", "--kind", "data").stdout.splitlines()
+    reason = "failed once on these inputs (data: ZeroDivisionError: no such thing); it is tried again"
+    assert explained[0] == f"2023-02-01 00:00  1d data -: due, {reason}"
+    again = driftline(home, "jobs", "retry", "2023-02-01").exception
+    assert isinstance(again, CheckFailedError)
+    assert str(again) == "1 failure again; `driftline jobs explain` says why"
+    monkeypatch.undo()
+    [count] = lines(driftline(home, "jobs", "retry", "--errors", "--json"))
+    assert (count["job"], count["ok"], count["error"]) == ("data", 1, 0)
+    assert driftline(home, "jobs", "retry", "--errors").stderr == "nothing has failed there\n"
+
+
+def test_a_period_is_deleted_and_filled_again(home: Path) -> None:
+    driftline(home, "jobs", "run", "--due", "--kind", "data", "--kind", "labels")
+    period = ("--from", "2023-02-01", "--to", "2023-02-02", "--kind", "data")
+    deleted = driftline(home, "jobs", "delete", *period, "--yes")
+    assert deleted.stdout == "1 run deleted; what they judged is due again\n"
+    assert [run["job"] for run in lines(driftline(home, "jobs", "ls", "--json"))] == ["labels"]
+    assert [count["ok"] for count in lines(driftline(home, "jobs", "backfill", *period, "--json"))] == [1]
+    assert lines(driftline(home, "jobs", "backfill", *period, "--json")) == []
+
+
+def test_sigterm_ends_a_run_between_windows_and_what_is_done_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = DataJob.run
+
+    def run(job: DataJob, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return judge(job, *arguments)
+
+    monkeypatch.setattr(DataJob, "run", run)
+    stopped = driftline(home, "jobs", "run", "--due", "--kind", "data", "--kind", "labels").exception
+    assert isinstance(stopped, CheckFailedError)
+    assert str(stopped) == "stopped after 1 of 2 windows, which are stored; run it again to go on"
+    assert [run["job"] for run in lines(driftline(home, "jobs", "ls", "--json"))] == ["data"]
+    monkeypatch.undo()
+    ran = lines(driftline(home, "jobs", "run", "--due", "--kind", "data", "--kind", "labels", "--json"))
+    assert [count["job"] for count in ran] == ["labels"]
+
+
+def test_every_revision_of_a_figure_is_listed(home: Path) -> None:
+    driftline(home, "jobs", "run", "--due", "--kind", "labels")
+    with Store(Address(path=str(home / "store"))) as store:
+        log = PopulatedStore(store, read_contract(home.parent / "taxi.yaml"))
+        log._offset = itertools.count(50)
+        log.add_labels(trips(60, 1, days=1).iloc[-1:])
+    driftline(home, "jobs", "run", "--due", "--kind", "labels")
+    listed = lines(driftline(home, "metrics", "--metric", "labelled_share", "--history", "--json"))
+    found = [(row["revision"], row["value"], row["coverage"], row["n_labels"], row["status"]) for row in listed]
+    assert found == [(1, 59 / 60, 59 / 60, 59, "ok"), (2, 1.0, 1.0, 60, "ok")]
+    refused = driftline(home, "metrics", "--history", "--source", "stream").exception
+    message = "`--source` is not for `--history`: only what jobs computed has revisions; leave it out"
+    assert str(refused) == message

@@ -101,7 +101,8 @@ def test_metrics_prints_the_views_rows_as_typed_values(home: Path) -> None:
         "revision, status, n_predictions, n_labels, n_scored, coverage, is_final) VALUES "
         f"({key}, '2023-02-02 00:00:00', 'all', '{run_id}', '2023-03-01 00:00:00', 2, 'ok', 10, 8, 7, 0.8, true)",
         "INSERT INTO job_metrics (job, model, model_version, granularity, window_start, slice, run_id, column, metric, "
-        f"value, n) VALUES ({key}, 'all', '{run_id}', '', 'mae', 1.5, 7)",
+        f"value, lower, upper, engine, method, n) VALUES ({key}, 'all', '{run_id}', '', 'mae', 1.5, 1.2, 1.8, 'numpy', "
+        "'mean', 7)",
     ):
         assert run(home, "sql", "--write", statement)[0] == 0
 
@@ -111,8 +112,10 @@ def test_metrics_prints_the_views_rows_as_typed_values(home: Path) -> None:
     assert json.loads(out) == {
         "window_start": "2023-02-01T00:00:00Z", "window_end": "2023-02-02T00:00:00Z", "model": "nyc_green_taxi",
         "model_version": "champion", "granularity": "1d", "source": "batch", "slice": "all", "column": "",
-        "metric": "mae", "value": 1.5, "n": 7, "n_predictions": 10, "n_labels": 8, "n_scored": 7, "coverage": 0.8,
-        "revision": 2, "is_final": True, "run_id": run_id, "computed_at": "2023-03-01T00:00:00Z",
+        "metric": "mae", "value": 1.5, "lower": 1.2, "upper": 1.8, "n": 7,
+        "n_predictions": 10, "n_labels": 8, "n_scored": 7, "coverage": 0.8,
+        "revision": 2, "is_final": True, "run_id": run_id,
+        "engine": "numpy", "method": "mean", "computed_at": "2023-03-01T00:00:00Z",
     }  # fmt: skip
     assert run(home, "metrics", "--metric", "mae", "--until", "2023-02-01", "--json")[:2] == (0, "")
     assert run(home, "metrics", "--model-version", "challenger", "--json")[:2] == (0, "")
