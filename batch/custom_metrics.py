@@ -30,7 +30,7 @@ def answer(task: Task, rows: pd.DataFrame, _: Calculator) -> Answer:
         name = CUSTOM_PREFIX + asked["name"]
         try:
             metrics += list(_figures(name, asked, rows, task.options))
-        except Exception as error:  # the end of other people's code, which may raise anything
+        except (Exception, SystemExit) as error:  # the end of other people's code, which may raise anything
             failures.append(Failure(name, f"{_source(asked)}: {type(error).__name__}: {error}"))
     return Answer(tuple(metrics), tuple(failures))
 

@@ -73,15 +73,16 @@ class ErrorModel:
     def interval(self, expected: np.ndarray) -> Interval:
         """Return the mean of ``expected`` with its interval, by a bootstrap in two stages.
 
-        A replicate draws rows of the window with replacement, then a day of the reference and as many of its
-        residuals. Windows of more rows than are drawn are scaled by the square root of the ratio.
+        A replicate draws rows of the window with replacement, then a day of the reference, by its rows, and as many
+        of its residuals. Windows of more rows than are drawn are scaled by the square root of the ratio.
         """
         rng = np.random.default_rng(0)
         drawn = min(len(expected), _MOST_DRAWN)
         shrink = math.sqrt(drawn / len(expected))
         mean = float(expected.mean())
         rows = expected[rng.integers(0, len(expected), (_REPLICATES, drawn))].mean(axis=1) - mean
-        times = np.bincount(rng.integers(0, len(self.residuals), _REPLICATES), minlength=len(self.residuals))
+        sizes = np.array([len(residuals) for residuals in self.residuals])
+        times = rng.multinomial(_REPLICATES, sizes / sizes.sum())
         noise = [
             residuals.mean() * (1 - shrink)
             + residuals[rng.integers(0, len(residuals), (often, drawn))].mean(axis=1) * shrink

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from batch.ages import AgeJob
 from batch.gate_frames import TypedRows, typed_rows
 from batch.gate_store import WHOLE, fill, offline
 from batch.golden import behaviour_lines, golden_lines
@@ -170,12 +171,16 @@ def _judged(request: _Request) -> tuple[str, tuple[CheckLine, ...]]:
 
 
 def _judging(contract: Contract, versions: Sequence[str]) -> list[str]:
-    """Return the jobs whose runs the contract's rules are judged in; others would find figures that nobody reads."""
+    """Return the jobs whose runs the contract's rules are judged in, but for ages: a file's window has no end in time.
+
+    The other jobs would find figures that nobody reads.
+    """
     keys = [("", WHOLE, 0), *((version, WHOLE, 0) for version in versions)]
     rules = rules_of(contract)
-    return [
+    names = [
         job.name for job in JOBS if any(job.judges(rule, Key(job.name, *place)) for rule in rules for place in keys)
     ]
+    return [name for name in names if name != AgeJob.name]
 
 
 def _keep_reference(store: Store, contract: Contract, held: TypedRows | StoredReference, workers: Workers) -> str:

@@ -122,13 +122,13 @@ def _statement(contract: Contract, kpi: Kpi) -> str:
     return _KPI.replace("ANSWERS", answers).replace("EXPRESSION", contract.kpi_expression(kpi).text)
 
 
-# A feature of such a name goes first.
+# A feature of such a name goes first; the joined columns have names that no feature can have, or both were ambiguous.
 _ANSWERS = {
-    "prediction": "a.prediction",
-    "class": "a.class",
-    "probability": "a.probability",
-    "label": "l.label",
-    "label_class": "l.label_class",
+    "prediction": "a.`answer.prediction`",
+    "class": "a.`answer.class`",
+    "probability": "a.`answer.probability`",
+    "label": "l.`answer.label`",
+    "label_class": "l.`answer.label_class`",
 }
 _SPAN = """
     event_time >= fromUnixTimestamp64Milli({low:Int64}, 'UTC')
@@ -139,18 +139,18 @@ _KPI = f"""
     SELECT `window.start` AS start_ms, count() AS rows, (EXPRESSION) AS value
     FROM (
         SELECT intDiv(toUnixTimestamp64Milli(i.event_time), {{size:Int64}}) * {{size:Int64}} AS `window.start`,
-            i.* EXCEPT (append_time, id_hash, source_id, p, o) ANSWERS
+            i.id AS id, i.* EXCEPT (id, append_time, id_hash, source_id, p, o) ANSWERS
         FROM (SELECT * FROM {{inputs:Identifier}} FINAL WHERE {_SPAN}) AS i
         LEFT JOIN (
-            SELECT id, if(status = 'ok', prediction, NULL) AS prediction,
-                if(status = 'ok', CAST(class, 'Nullable(String)'), NULL) AS class,
+            SELECT id, if(status = 'ok', prediction, NULL) AS `answer.prediction`,
+                if(status = 'ok', CAST(class, 'Nullable(String)'), NULL) AS `answer.class`,
                 if(status = 'ok' AND mapContains(probabilities, {{positive:String}}),
-                    probabilities[{{positive:String}}], NULL) AS probability
+                    probabilities[{{positive:String}}], NULL) AS `answer.probability`
             FROM predictions FINAL
             WHERE model = {{model:String}} AND model_version = {{champion:String}} AND {_SPAN}) AS a ON a.id = i.id
         LEFT JOIN (
-            SELECT id, argMax(tuple(label), (label_time, o)).1 AS label,
-                CAST(argMax(tuple(label_class), (label_time, o)).1, 'Nullable(String)') AS label_class
+            SELECT id, argMax(tuple(label), (label_time, o)).1 AS `answer.label`,
+                CAST(argMax(tuple(label_class), (label_time, o)).1, 'Nullable(String)') AS `answer.label_class`
             FROM labels FINAL WHERE model = {{model:String}} AND id IN (
                 SELECT id FROM {{inputs:Identifier}} WHERE {_SPAN})
             GROUP BY id) AS l ON l.id = i.id)

@@ -24,6 +24,7 @@ LOOKED_BACK = timedelta(days=92)
 SAMPLE = 3
 # A commit may hold a hundred failing windows; samples are for those that people open first, the newest.
 _MOST_SAMPLED = 30
+_LONGEST_VALUE = 100
 _SERIES = ("job", "check", "column", "slice", "model_version", "granularity")
 
 
@@ -83,6 +84,7 @@ def _sample(store: Store, contract: Contract, verdict: Row, condition: str, know
         "high": float("inf") if bounds is None or bounds.high is None else bounds.high,
         "known": list(known(window).get(verdict["column"], ())) if verdict["metric"] == "unseen_share" else [],
         "rows": SAMPLE,
+        "longest": _LONGEST_VALUE,
     }
     found = store.query(_SAMPLE.replace("CONDITION", condition), parameters)
     shown = [f"{row['id']} ({row['value']})" if row["value"] else row["id"] for row in found]
@@ -134,7 +136,8 @@ _CONDITIONS = {
     "unseen_share": "{column:Identifier} IS NOT NULL AND NOT has({known:Array(String)}, toString({column:Identifier}))",
 }
 _SAMPLE = """
-    SELECT id, ifNull(toString({column:Identifier}), '') AS value FROM {inputs:Identifier} FINAL
+    SELECT id, substringUTF8(ifNull(toString({column:Identifier}), ''), 1, {longest:UInt32}) AS value
+    FROM {inputs:Identifier} FINAL
     WHERE event_time >= {start:DateTime64(3, 'UTC')} AND event_time < {end:DateTime64(3, 'UTC')}
         AND ifNull(CONDITION, false)
     ORDER BY cityHash64(id), id LIMIT {rows:UInt32}

@@ -18,6 +18,8 @@ VARIABLES = frozenset(
         "DRIFTLINE_OPS_PORT",
         "DRIFTLINE_OPS_HOST",
         "DRIFTLINE_KAFKA_PASSWORD",
+        "DRIFTLINE_WORKER_MEMORY_MB",
+        "DRIFTLINE_WORKER_SECONDS",
         *SECRETS,
         *(f"{name}_FILE" for name in SECRETS),
     }

@@ -72,10 +72,14 @@ def _load(
     from driftline.cli.progress import progress
     from driftline.cli.signals import stopped_by_signals
     from driftline.clock import SystemClock
+    from driftline.errors import UsageError
     from producers.label_loading import LabelLoader, rejects_file
     from producers.label_rows import LabelReader
 
     clock, stop = SystemClock(), threading.Event()
+    if complete_to is not None and complete_to > clock.now():
+        msg = f"`--complete-to` must not lie in the future; got {complete_to:%Y-%m-%dT%H:%MZ}; promise what has come"
+        raise UsageError(msg)
     reader, shown = LabelReader(contract, clock.now(), label_time), _Shown(file)
     transport = context.open_transport()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ metrics:
   - {name: within, python: "tests.batch.test_custom_metrics:within", parameters: {minutes: 1.5}}
   - {name: by_flag, python: "tests.batch.test_custom_metrics:by_flag"}
   - {name: broken, python: "tests.batch.test_custom_metrics:broken"}
+  - {name: leaves, python: "tests.batch.test_custom_metrics:leaves"}
   - {name: absent, python: "tests.batch.no_such_module:figure"}
   - {name: unknown, evidently: NoSuchMetric}
   - {name: text, sql: "any(zone)"}
@@ -36,6 +39,10 @@ def by_flag(rows: pd.DataFrame) -> dict[str, float]:
 def broken(rows: pd.DataFrame) -> float:
     msg = f"{len(rows.columns)} columns"
     raise ZeroDivisionError(msg)
+
+
+def leaves(_: pd.DataFrame) -> float:
+    sys.exit(3)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +87,10 @@ def test_a_python_function_may_give_numbers_by_name(judged) -> None:
 def test_what_fails_is_one_error_and_the_others_stand(judged) -> None:
     monitored, _ = judged
     found = {row["column"]: row["error"] for row in monitored.errors()}
-    assert set(found) == {"custom_broken", "custom_absent", "custom_unknown", "custom_text"}
+    assert set(found) == {"custom_broken", "custom_leaves", "custom_absent", "custom_unknown", "custom_text"}
     columns = 4 + len(monitored.contract.columns)
     assert found["custom_broken"] == f"tests.batch.test_custom_metrics:broken: ZeroDivisionError: {columns} columns"
+    assert found["custom_leaves"] == "tests.batch.test_custom_metrics:leaves: SystemExit: 3"
     assert found["custom_unknown"] == (
         "NoSuchMetric: ScoreError: Evidently has no metric NoSuchMetric; see evidently.metrics"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -251,6 +252,15 @@ def test_the_error_model_is_scikit_learns_on_the_rows_and_columns_that_it_may_se
     with threadpool_limits(limits=1):
         expected = np.maximum(0, boosting.fit(matrix, errors).predict(matrix))
         assert model.expected(rows) == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_stray_row_of_another_year_does_not_widen_the_interval(monitored: Monitored) -> None:
+    with threadpool_limits(limits=1):
+        model = fit_error_model(error_spec(monitored.contract, "champion"), uneven(600, 27, days=4))
+    assert model is not None
+    strayed = replace(model, residuals=(np.array([50.0]), *model.residuals))
+    healthy, found = model.interval(np.full(100, 3.0)), strayed.interval(np.full(100, 3.0))
+    assert found.upper - found.lower == pytest.approx(healthy.upper - healthy.lower, rel=0.2)
 
 
 def test_expected_answers_of_a_classifier_follow_from_calibrated_probabilities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from driftline.contract import parse_contract
@@ -26,6 +27,7 @@ def test_kpis_equal_pandas_on_the_same_rows(monitoring) -> None:
             overdue="countIf(label > prediction + 1)",
             late_share="avg(if(label > prediction, 1, 0))",
             far_zones="uniqExactIf(zone, distance > 5)",
+            requests="uniqExact(id)",
         )
     )
     frame = trips(400, 31)
@@ -44,6 +46,7 @@ def test_kpis_equal_pandas_on_the_same_rows(monitoring) -> None:
             "overdue": (rows["label"] > rows["prediction.champion"] + 1).sum(),
             "late_share": late.mean(),
             "far_zones": rows.loc[rows["distance"] > 5, "zone"].nunique(),
+            "requests": rows["id"].nunique(),
         }
         found = {name: values(monitored, name)[start.to_pydatetime()] for name in expected}
         assert found == pytest.approx(expected, abs=1e-9)
@@ -122,3 +125,16 @@ def test_ages_count_from_the_first_window_of_a_version_and_from_the_end_of_the_r
     wanted = [(day(number + 1) - past["event_time"].max()).total_seconds() / 86_400 for number in range(3)]
     assert sorted(since_reference.values()) == pytest.approx(wanted, abs=1e-6)
     assert np.all(np.diff(sorted(since_reference.values())) == pytest.approx(1.0))
+
+
+def test_an_event_of_another_year_makes_no_version_old(monitored: Monitored) -> None:
+    frame = trips(900, 36, days=3)
+    stray = trips(1, 37, start=day(-5000))
+    every = pd.concat([stray, frame], ignore_index=True)
+    monitored.log.add_inputs(every)
+    monitored.log.add_predictions(every.assign(prediction=1.0), "champion")
+    monitored.log.complete()
+    monitored.run("age")
+    ages = monitored.metrics("model_age_days")
+    assert len(ages) == 3
+    assert max(ages.values()) <= 3

@@ -71,6 +71,12 @@ def test_a_file_loaded_twice_counts_once_and_moves_the_label_stream_only_as_aske
     assert complete_to(folder).startswith("2023-04-01T00:00:00")
 
 
+def test_a_promise_about_the_future_is_refused(folder: Path) -> None:
+    assert refusal(load(folder, "--complete-to", "2099-01-01"), UsageError) == (
+        "`--complete-to` must not lie in the future; got 2099-01-01T00:00Z; promise what has come"
+    )
+
+
 def test_bad_rows_end_with_code_1_after_all_others_were_sent(folder: Path) -> None:
     (folder / "labels.csv").write_text(GOOD + "o98,x,2023-02-01\no99,1,\n")
     result = load(folder, "--complete-to", "2023-04-01", "--rejects", str(folder / "bad.csv"))
