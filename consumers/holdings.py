@@ -69,6 +69,11 @@ class Holdings:
         return [state for partition, state in self.states.items() if partition.topic not in self.missing]
 
     @property
+    def ours(self) -> list[Partition]:
+        """The partitions that are being read: those of topics that exist and that the group has not taken away."""
+        return [partition for partition in self.states if partition in self._consumer.assignment()]
+
+    @property
     def waiting_rows(self) -> int:
         """Rows read and not handed to a flush yet."""
         return sum(state.pending_rows for state in self.states.values())
@@ -129,7 +134,7 @@ class Holdings:
         """Start these partitions again where the store says; whatever the log has lost by then is written down."""
         self.look()
         again = [part for part in partitions if part in self.states and part.topic not in self.missing]
-        self._consumer.pause([part for part in self._ours() if part in partitions and part.topic in self.missing])
+        self._consumer.pause([part for part in self.ours if part in partitions and part.topic in self.missing])
         for partition in again:
             self._forget(partition)
         if isinstance(self._membership, Group):
@@ -142,23 +147,20 @@ class Holdings:
     def pause(self, topic: str) -> None:
         """Read nothing more of ``topic`` until ``resume``."""
         self._paused.add(topic)
-        self._consumer.pause([partition for partition in self.states if partition.topic == topic])
+        self._consumer.pause([partition for partition in self.ours if partition.topic == topic])
 
     def resume(self, topic: str) -> None:
         """Read ``topic`` again, at the offset where it was paused."""
         self._paused.discard(topic)
-        self._consumer.resume([partition for partition in self.states if partition.topic == topic])
+        self._consumer.resume([partition for partition in self.ours if partition.topic == topic])
 
     def hold(self) -> None:
         """Read nothing for a moment; the log's client stays alive."""
-        self._consumer.pause(self._ours())
+        self._consumer.pause(self.ours)
 
     def release(self) -> None:
         """Undo ``hold``."""
-        self._consumer.resume([partition for partition in self._ours() if partition.topic not in self._paused])
-
-    def _ours(self) -> list[Partition]:
-        return [partition for partition in self.states if partition in self._consumer.assignment()]
+        self._consumer.resume([partition for partition in self.ours if partition.topic not in self._paused])
 
     def _adopt(self, topic: TopicDescription) -> None:
         for breach in require_sound_topics(self._transport, [topic.name]):
@@ -179,10 +181,11 @@ class Holdings:
                 if state is not None:
                     self.states[partition] = state
                     self._assigned = None
-        if self._assigned != frozenset(self.states):
-            self._consumer.assign({partition: state.next_offset for partition, state in self.states.items()})
-            self._assigned = frozenset(self.states)
-            self._repause(self.states)
+        there = {part: state.next_offset for part, state in self.states.items() if part.topic not in self.missing}
+        if self._assigned != there.keys():
+            self._consumer.assign(there)
+            self._assigned = frozenset(there)
+            self._repause(there)
 
     def _repause(self, partitions: Iterable[Partition]) -> None:
         if paused := [partition for partition in partitions if partition.topic in self._paused]:

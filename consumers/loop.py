@@ -33,6 +33,7 @@ from driftline.errors import (
     CheckFailedError,
     OffsetOutOfRange,
     StoreUnavailable,
+    TopicNotFound,
     TransportUnavailable,
     UsageError,
 )
@@ -48,6 +49,7 @@ POLL_RECORDS = 5_000
 STOP_SECONDS = 5.0  # how long a consumer that was told to stop goes on trying to store what it has
 _STANDING_SECONDS = 10.0
 _NO_ANSWER = "the store does not answer"
+_COMES_BACK = (TransportUnavailable, TopicNotFound)  # a topic deleted this very moment: the next look sees it
 _FLUSHES_WAITING = 2  # so many flushes' rows may wait behind the one that is being written
 
 
@@ -175,7 +177,7 @@ class ConsumerLoop:
                 self._flush_in_background()
         except OffsetOutOfRange as error:
             self._reopen(error)
-        except TransportUnavailable as error:
+        except _COMES_BACK as error:
             self._patiently.wait_for_log(error)
 
     def flush(self, *, final: bool = False) -> None:
@@ -242,7 +244,7 @@ class ConsumerLoop:
             self.flush()
             lost = [Partition(topic, index) for topic, index in error.positions]
             self._patiently(partial(self._holdings.reopen, lost))
-        except TransportUnavailable as away:
+        except _COMES_BACK as away:
             self._patiently.wait_for_log(away)
         self._show_assignment()
 
@@ -314,7 +316,7 @@ class ConsumerLoop:
             self._show_standing()
 
     def _show_standing(self) -> None:
-        states = self._holdings.states
+        states = {partition: self._holdings.states[partition] for partition in self._holdings.ours}
         ends = self._consumer.end_offsets(list(states))
         lag = {partition: max(0, ends[partition] - state.next_offset) for partition, state in states.items()}
         watermarks = {partition: state.watermark.watermark_ms for partition, state in states.items()}
@@ -332,7 +334,7 @@ class ConsumerLoop:
             try:
                 self.flush(final=True)
                 break
-            except TransportUnavailable as error:
+            except _COMES_BACK as error:
                 if self._patiently.stop.is_set():
                     raise
                 self._patiently.wait_for_log(error)

@@ -12,7 +12,7 @@ from consumers.holdings import Holdings
 from consumers.observing import Observer
 from consumers.writing import patiently
 from driftline.clock import Clock
-from driftline.errors import StoreUnavailable, TransportError, TransportUnavailable
+from driftline.errors import StoreUnavailable, TransportError
 from driftline.transport import Consumer, RecordBatch
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Patience:
             self._holdings.release()
         return result
 
-    def wait_for_log(self, error: TransportUnavailable) -> None:
+    def wait_for_log(self, error: TransportError) -> None:
         """Rest after the log did not answer."""
         _log.warning("log_unavailable", error=str(error))
         self._observer.log_failed(error)

@@ -70,6 +70,26 @@ def test_a_topic_deleted_while_it_is_read_does_not_end_the_consumer_and_keeps_th
     assert (pipeline.audit().ok, pipeline.audit().mismatches) == (20, ())
 
 
+def test_a_topic_made_again_while_another_is_still_deleted_is_read_at_once(pipeline: Pipeline) -> None:
+    pipeline.send(inputs(10))
+    with pipeline.consumer(pace=AT_ONCE) as loop:
+        settle(loop)
+        for stream in ("inputs", "labels"):
+            pipeline.transport.delete_topic(pipeline.topic(stream))
+        settle(loop)
+        pipeline.transport.create_topic(pipeline.topic("inputs"), 1)
+        pipeline.send(inputs(5, first=100))
+        settle(loop)
+        settle(loop)
+        assert loop._holdings.missing == {pipeline.topic("labels")}
+        assert {hour: row["n"] for hour, row in pipeline.counts().items()} == {0: 10, 1: 5}
+        pipeline.transport.create_topic(pipeline.topic("labels"), 1)
+        settle(loop)
+        assert loop._holdings.missing == set()
+
+    assert (pipeline.audit().ok, pipeline.audit().pending, pipeline.audit().mismatches) == (5, 0, ())
+
+
 def test_records_deleted_before_a_running_consumer_read_them_are_a_gap_of_that_range(pipeline: Pipeline) -> None:
     pipeline.send(inputs(20))
     with pipeline.consumer(pace=AT_ONCE) as loop:
