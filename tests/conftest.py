@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from tests.kafka_broker import kafka_broker, kafka_cluster, kafka_jars
 
@@ -15,3 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.fixture(autouse=True)
+def log_lines_go_where_they_do_by_default() -> Iterator[None]:
+    """Undo what a command that ran in this process has set: a level, and a stream that ended with its test."""
+    yield
+    structlog.reset_defaults()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from batch.jobs import RunCount, RunSummary
@@ -22,14 +20,6 @@ from driftline.transport import Partition
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PART = Partition("trips", 0)
 IDLE = Standing({PART: 0}, {PART: 0}, 0)
-
-
-@pytest.fixture(autouse=True)
-def every_line_is_kept() -> Iterator[None]:
-    """A command that ran in this process before may have set a level."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

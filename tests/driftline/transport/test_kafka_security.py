@@ -180,11 +180,21 @@ def test_records_are_written_and_read_over_each_protection(
 def test_what_is_refused_is_said_in_one_line(
     secured: SecuredBroker, listener: str, options: str, kind: type[DriftlineError], reason: str
 ) -> None:
-    with pytest.raises(kind) as caught:
-        open_transport(secured.url(listener, options))
-    assert reason in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert _PASSWORD not in str(caught.value)
+    refused = refusal_of(secured.url(listener, options))
+    assert isinstance(refused, kind)
+    assert reason in str(refused)
+    assert "\n" not in str(refused)
+    assert _PASSWORD not in str(refused)
+
+
+def refusal_of(url: str) -> DriftlineError:
+    """Return why ``url`` cannot be opened; a broker may hang up before it has said that it does not know the user."""
+    for _ in range(3):
+        with pytest.raises(DriftlineError) as caught:
+            open_transport(url)
+        if "mechanism" not in url or not isinstance(caught.value, TransportUnavailable):
+            break
+    return caught.value
 
 
 def test_a_broker_of_another_name_than_its_certificate_is_refused(secured: SecuredBroker) -> None:
