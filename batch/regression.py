@@ -97,6 +97,8 @@ def _interval(name: str, value: float, label: Floats, error: Floats) -> Interval
         return intervals.of_estimate(value, (apart - apart.mean()) / (2 * value), low=0.0)
     if name == "r2":
         lost, whole = 1 - value, float(spread.mean())
+        if whole == 0:  # labels so close together that their squares vanish
+            return None, None
         return intervals.of_estimate(value, -(squared - lost * spread) / whole, high=1.0)
     return None, None
 
@@ -112,10 +114,11 @@ def _quantiles(ordered: Floats) -> Iterator[Metric]:
 def _percentage(label: Floats, error: Floats) -> Iterator[Metric]:
     nonzero = label != 0
     if nonzero.any():
-        shares = 100 * np.abs(error[nonzero] / label[nonzero])
-        value = float(shares.mean())
+        with np.errstate(over="ignore"):  # an error of 1 on a label of 1e-308: no percentage, and no figure
+            shares = 100 * np.abs(error[nonzero] / label[nonzero])
+            value = float(shares.mean())
+            lower, upper = intervals.of_mean(shares) if math.isfinite(value) else (None, None)
         if math.isfinite(value):
-            lower, upper = intervals.of_mean(shares)
             method = "mean without zero labels, Student's interval"
             yield Metric("", "mape", value, int(nonzero.sum()), _NUMPY, method, None, lower, upper)
 
