@@ -24,6 +24,7 @@ class AgeJob:
 
     name = "age"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with predictions, and those with inputs once there is a set; a past is never old."""

@@ -31,6 +31,7 @@ class ComparisonJob:
 
     name = "comparison"
     algorithm_version = "1"
+    judges_slices = True
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows in which both the champion and another version have predictions."""

@@ -35,6 +35,7 @@ class CustomJob:
 
     name = "custom"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with predictions, where the contract has metrics of its own."""

@@ -18,6 +18,7 @@ class DataJob:
 
     name = "data"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows that have inputs."""

@@ -36,6 +36,7 @@ class DriftJob:
 
     name = "drift"
     algorithm_version = "2"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with inputs, and per version those with predictions."""
@@ -85,6 +86,7 @@ class LabelDriftJob:
 
     name = "label_drift"
     algorithm_version = "2"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows whose inputs have labels."""

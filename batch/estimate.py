@@ -52,6 +52,7 @@ class EstimateJob:
 
     name = "estimate"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with predictions, once per version and size."""
@@ -81,6 +82,7 @@ class CorrectionJob:
 
     name = "correction"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows whose predictions have labels, once per version and size."""

@@ -178,11 +178,6 @@ def require_kinds(kinds: Sequence[str]) -> None:
         raise UsageError(msg)
 
 
-def job_named(name: str) -> Job:
-    """Return the job of that name."""
-    return next(job for job in JOBS if job.name == name)
-
-
 def _is_due(candidate: Candidate, _: Snapshot) -> bool:
     return candidate.is_due and not candidate.is_given_up
 
@@ -219,8 +214,7 @@ def _commit(candidates: Survey, job: Job, rules: Sequence[Rule], judged: Sequenc
 
 
 def _asks(rule: Rule, job: Job, key: Key) -> bool:
-    """Return whether ``job`` answers ``rule``; figures of slices come from two jobs only."""
-    return job.judges(rule, key) and (rule.slice == ALL or isinstance(job, SlicesJob | ComparisonJob))
+    return job.judges(rule, key) and (rule.slice == ALL or job.judges_slices)
 
 
 def _counted(judged: Sequence[Judged]) -> tuple[RunCount, ...]:

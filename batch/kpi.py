@@ -31,6 +31,7 @@ class KpiJob:
 
     name = "kpi"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with inputs, where the contract has KPIs."""

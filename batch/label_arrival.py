@@ -25,6 +25,7 @@ class LabelsJob:
 
     name = "labels"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows that have predictions, or labels without any."""

@@ -23,6 +23,7 @@ class MultivariateJob:
 
     name = "multivariate"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with inputs; none where the contract does not ask, or no test covers a feature."""

@@ -31,6 +31,7 @@ class ProfileJob:
 
     name = "profile"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with inputs, and per version those with predictions."""

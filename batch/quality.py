@@ -32,6 +32,7 @@ class QualityJob:
 
     name = "quality"
     algorithm_version = "2"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with predictions, once per version and size."""

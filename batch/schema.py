@@ -30,6 +30,7 @@ class SchemaJob:
 
     name = "schema"
     algorithm_version = "1"
+    judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows that have inputs; the window before one is part of its fingerprint."""

@@ -87,6 +87,7 @@ class Job(Protocol):
 
     name: str
     algorithm_version: str
+    judges_slices: bool
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return every window that has data for this job, also those not complete yet."""

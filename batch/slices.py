@@ -37,6 +37,7 @@ class SlicesJob:
 
     name = "slices"
     algorithm_version = "1"
+    judges_slices = True
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
         """Return the windows with inputs, and per version those with predictions; none without slices."""

@@ -22,7 +22,6 @@ from driftline.clock import from_ms
 from driftline.contract import Contract
 
 _COLUMNS_PER_STATEMENT = 100
-_ADDED = ("n", "n_missing", "n_range", "n_unseen", "n_number", "total", "total_sq")
 Figures = dict[str, Any]
 
 
