@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from statistics import median
 
-from batch.ledger import Candidate, Key, Tally, summed
-from batch.reference import list_references
+from batch.ledger.ledger import Candidate, Key, Tally, summed
+from batch.ledger.snapshot import Snapshot
+from batch.references.sets import list_references
 from batch.results import Metric, Outcome
 from batch.setting import Setting
-from batch.snapshot import Snapshot
 from driftline.checks import AGE_METRICS, Rule
 from driftline.clock import from_ms, to_ms
 

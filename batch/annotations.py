@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from batch.reference import list_references
+from batch.references.sets import list_references
 from driftline.clock import from_ms
 from driftline.contract.model import Contract
 from driftline.errors import UsageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batch.jobs import Choice
-from batch.ledger import Candidate, Key
-from batch.snapshot import Snapshot
+from batch.ledger.ledger import Candidate, Key
+from batch.ledger.snapshot import Snapshot
 from driftline.clock import to_ms
 from driftline.contract.model import Contract
 from driftline.store import Store

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from batch.explaining import Trouble, troubles
+from batch.causes import Trouble, troubles
 from batch.jobs import Survey
-from batch.ledger import Candidate
+from batch.ledger.ledger import Candidate
 from driftline.store import Store
 
 State = Literal["waiting", "due", "failed", "judged"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from batch.ledger import Candidate, Key
+from batch.ledger.ledger import Candidate, Key
 from batch.results import Failure, Outcome
 from batch.setting import Job, Setting
 from driftline.errors import DamagedReference, StatementRejected, StoreError, UsageError

@@ -12,26 +12,26 @@ from itertools import groupby
 
 from batch.ages import AgeJob
 from batch.annotations import annotate_changes
-from batch.commit import Judged, Origin, commit
-from batch.comparison import ComparisonJob
-from batch.custom import CustomJob
-from batch.data import DataJob
-from batch.drift import DriftJob, LabelDriftJob
-from batch.estimate import CorrectionJob, EstimateJob
-from batch.frames import MOST_ROWS
+from batch.challengers.job import ComparisonJob
+from batch.drift.job import DriftJob, LabelDriftJob
+from batch.drift.multivariate import MultivariateJob
+from batch.estimates.job import CorrectionJob, EstimateJob
+from batch.inputs.data import DataJob
+from batch.inputs.profiling import ProfileJob
+from batch.inputs.schema import SchemaJob
 from batch.isolation import run_isolated
 from batch.kpi import KpiJob
-from batch.label_arrival import LabelsJob
-from batch.ledger import Candidate, Key
-from batch.multivariate import MultivariateJob
-from batch.profiling import ProfileJob
-from batch.quality import QualityJob
+from batch.ledger.commit import Judged, Origin, commit
+from batch.ledger.ledger import Candidate, Key
+from batch.ledger.snapshot import Snapshot, take_snapshot
+from batch.quality.custom import CustomJob
+from batch.quality.job import QualityJob
+from batch.quality.label_arrival import LabelsJob
 from batch.results import ALL, Outcome
-from batch.schema import SchemaJob
+from batch.rows.frames import MOST_ROWS
 from batch.setting import Job, Setting
-from batch.slices import SlicesJob
-from batch.snapshot import Snapshot, take_snapshot
-from batch.worker import Workers
+from batch.slices.job import SlicesJob
+from batch.workers.pool import Workers
 from driftline.checks import Rule, rules_of
 from driftline.clock import Clock
 from driftline.contract.model import Contract

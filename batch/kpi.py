@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch.finality import all_labelled_or_late
-from batch.frames import Span
-from batch.ledger import Candidate, Key, Tally, summed
+from batch.ledger.finality import all_labelled_or_late
+from batch.ledger.ledger import Candidate, Key, Tally, summed
+from batch.ledger.snapshot import Snapshot
 from batch.results import Failure, Metric, Outcome
+from batch.rows.frames import Span
 from batch.setting import Setting
-from batch.snapshot import Snapshot
 from driftline.checks import Rule
 from driftline.contract.model import Contract
 from driftline.contract.parts import Kpi

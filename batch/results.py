@@ -1,6 +1,6 @@
 """What jobs hand over: metrics, failures and outcomes; values only.
 
-Storing them is ``batch.commit``'s, computing them the job modules'.
+Storing them is ``batch.ledger.commit``'s, computing them the job modules'.
 """
 
 from __future__ import annotations

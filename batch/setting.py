@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from batch.frames import valid_range
-from batch.ledger import Candidate, Key
-from batch.past import Past
-from batch.reference import Reference, ReferenceFacts, list_references, load_reference
-from batch.resolution import Resolved, Resolver, versions_of
+from batch.ledger.ledger import Candidate, Key
+from batch.ledger.snapshot import Snapshot
+from batch.references.past import Past
+from batch.references.resolution import Resolved, Resolver, versions_of
+from batch.references.sets import Reference, ReferenceFacts, list_references, load_reference
 from batch.results import Outcome
-from batch.snapshot import Snapshot
-from batch.worker import Workers
+from batch.rows.frames import valid_range
+from batch.workers.pool import Workers
 from driftline.checks import Rule
 from driftline.contract.model import Contract
 from driftline.store import Store

@@ -8,10 +8,10 @@ from datetime import timedelta
 import structlog
 
 from batch.jobs import RunSummary, run_due
-from batch.ledger import Key
+from batch.ledger.ledger import Key
+from batch.ledger.triggers import Ladder
 from batch.observing import JobsObserver, NullJobsObserver
-from batch.triggers import Ladder
-from batch.worker import Workers
+from batch.workers.pool import Workers
 from driftline.clock import Clock
 from driftline.contract.model import Contract
 from driftline.errors import StoreUnavailable

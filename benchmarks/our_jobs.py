@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from batch.jobs import run_due
-from batch.reference_building import build_reference
-from batch.worker import Workers
+from batch.references.building import build_reference
+from batch.workers.pool import Workers
 from benchmarks.day import VERSION, Day, contract
 from benchmarks.measuring import Measured, stopwatch
 from driftline.clock import SystemClock

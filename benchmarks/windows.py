@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from batch.jobs import run_due
-from batch.reference_building import build_reference
-from batch.worker import Workers
-from batch.worker_process import Task
+from batch.references.building import build_reference
+from batch.workers.pool import Workers
+from batch.workers.process import Task
 from benchmarks.measuring import Measured, Trial, stopwatch
 from benchmarks.synthetic import START_MS
 from driftline.clock import SystemClock

@@ -1,7 +1,7 @@
 """Half-open event-time windows ``[start, end)``, aligned to the UTC epoch, and when they are complete.
 
 Owns the arithmetic only. What a watermark is made of is ``consumers.watermarks``'s business;
-which windows a job runs on is ``batch.ledger``'s.
+which windows a job runs on is ``batch.ledger.ledger``'s.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from batch.gate import CheckResult, StoredReference
+    from batch.gate.check import CheckResult, StoredReference
     from driftline.cli.context import Context
     from driftline.contract import Contract
 
@@ -43,8 +43,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge a file by the contract's checks without a store or a topic; the exit code says whether it passed."""
-    from batch.gate import check_frame
-    from batch.gate_frames import read_frame
+    from batch.gate.check import check_frame
+    from batch.gate.frames import read_frame
     from driftline.errors import CheckFailedError
 
     context: Context = ctx.obj
@@ -58,8 +58,8 @@ def check(
         model_version=model_version,
     )
     if junit is not None:
-        from batch.junit import junit as to_junit
-        from batch.report_files import write_whole
+        from batch.gate.junit import junit as to_junit
+        from batch.reports.files import write_whole
 
         write_whole(junit, to_junit(result, fail_on.value))
     _print(result, fail_on, as_json)
@@ -71,8 +71,8 @@ def check(
 
 
 def _reference(context: Context, contract: Contract, against: str) -> pd.DataFrame | StoredReference:
-    from batch.gate import stored_reference
-    from batch.gate_frames import read_frame
+    from batch.gate.check import stored_reference
+    from batch.gate.frames import read_frame
 
     if Path(against).is_file():
         return read_frame(Path(against), contract)

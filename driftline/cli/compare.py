@@ -25,7 +25,7 @@ def compare(
     """
     import msgspec
 
-    from batch.together import Judged, together
+    from batch.challengers.together import Judged, together
     from driftline.cli.figures import rounded
     from driftline.cli.moments import moment_of
     from driftline.cli.sql import print_rows

@@ -28,7 +28,7 @@ def frame(
     ] = _MOST_ROWS,
 ) -> None:
     """Write a window's rows: id, event_time, features, each version's prediction, label and label_time."""
-    from batch.joined import joined_frame
+    from batch.reports.joined import joined_frame
     from driftline.cli.periods import period_of
     from driftline.errors import InputDataError, UsageError
 

@@ -84,7 +84,7 @@ def watch(
     from datetime import timedelta
 
     from batch.jobs import RunSummary
-    from batch.reporting import Desk
+    from batch.reports.reporting import Desk
     from batch.watch import watch as keep_watch
     from driftline.cli.operating import operating
     from driftline.cli.signals import stopped_by_signals
@@ -144,7 +144,7 @@ def explain(ctx: typer.Context, window: _Period, kind: Kinds = None, as_json: Js
     """Say of every window in a period whether it is due, why, and what has been judged of it."""
     from batch.explain import explain as explain_one
     from batch.jobs import survey
-    from batch.worker import Workers
+    from batch.workers.pool import Workers
     from driftline.cli.periods import period_of
 
     within = _within(period_of("WINDOW", window))

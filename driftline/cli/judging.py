@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from batch.jobs import Choice, RunSummary
-    from batch.ledger import Key
-    from batch.worker import Workers
+    from batch.ledger.ledger import Key
+    from batch.workers.pool import Workers
     from driftline.cli.context import Context
     from driftline.contract import Contract
     from driftline.store import Store
@@ -42,7 +42,7 @@ class WorkerLimits:
 
     def workers(self) -> Workers:
         """Return the workers; none has started yet."""
-        from batch.worker import Workers
+        from batch.workers.pool import Workers
 
         return Workers(self.count, self.seconds, memory_bytes=self.memory_mb * 2**20 or None)
 

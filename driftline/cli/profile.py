@@ -61,7 +61,7 @@ def export(
 
 
 def _merged(context: Context, window: str, stream: str, model_version: str) -> Profile:
-    from batch.profiles import merged_profile
+    from batch.inputs.profiles import merged_profile
     from driftline.cli.moments import moment_of
 
     contract, store = context.contract(), context.open_store()

@@ -35,8 +35,8 @@ def build(
     """
     import msgspec
 
-    from batch.reference import load_reference
-    from batch.worker import Workers
+    from batch.references.sets import load_reference
+    from batch.workers.pool import Workers
     from driftline.cli.referencing import build_chosen, chosen_source
 
     source = chosen_source(file, from_, to)
@@ -62,7 +62,7 @@ def ls(
     """List reference sets, the current one first."""
     import msgspec
 
-    from batch.reference import list_references
+    from batch.references.sets import list_references
     from driftline.cli.referencing import tell_of_pasts
 
     context: Context = ctx.obj
@@ -110,8 +110,8 @@ def compare(
     """Print how far each column of SECOND is from FIRST by the contract's tests, and the quality of both."""
     import msgspec
 
-    from batch.reference_comparison import compare_references
-    from batch.worker import Workers
+    from batch.drift.reference_comparison import compare_references
+    from batch.workers.pool import Workers
     from driftline.cli.reference_text import print_comparison
     from driftline.cli.referencing import rows_of
 
@@ -137,8 +137,8 @@ def promote(
     """Make a set the current one; the next `jobs run --due` judges windows against it."""
     import msgspec
 
-    from batch.reference import promote as make_current
-    from batch.reference import reference_info
+    from batch.references.sets import promote as make_current
+    from batch.references.sets import reference_info
     from driftline.cli.referencing import tell_of_pasts
 
     context: Context = ctx.obj

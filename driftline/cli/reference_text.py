@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batch.reference_comparison import Comparison
+    from batch.drift.reference_comparison import Comparison
     from driftline.cli.referencing import KnownReference
 
 _MOST_VALUES = 8

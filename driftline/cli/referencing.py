@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from batch.reference import Reference, ReferenceFacts
-    from batch.reference_use import ReferenceUse
-    from batch.worker import Workers
+    from batch.references.sets import Reference, ReferenceFacts
+    from batch.references.use import ReferenceUse
+    from batch.workers.pool import Workers
     from driftline.contract import Contract
     from driftline.store import Store
     from driftline.windows import Window
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class KnownReference:
     """A reference of any kind: ``source`` is a file's name, ``production``, or ``trailing`` or ``seasonal`` for a past.
 
-    ``hours`` are the hours of a seasonal past as ``batch.history.season_of`` counts them.
+    ``hours`` are the hours of a seasonal past as ``batch.ledger.history.season_of`` counts them.
     """
 
     reference_id: str
@@ -79,7 +79,7 @@ def build_chosen(
     Raises:
         InputDataError: it gives no rows.
     """
-    from batch.production_reference import build_from_production
+    from batch.references.production_sets import build_from_production
 
     if isinstance(source, Path):
         return build_from_file(home, contract, store, workers, source)
@@ -95,8 +95,8 @@ def build_from_file(home: Path, contract: Contract, store: Store, workers: Worke
     Raises:
         InputDataError: it is neither.
     """
-    from batch.reference_building import build_reference
-    from batch.reference_rows import holds_rows, read_rows
+    from batch.references.building import build_reference
+    from batch.references.rows import holds_rows, read_rows
 
     frame = read_rows(file, contract) if holds_rows(file, contract) else _predicted_trips(home, contract, file)
     return build_reference(store, contract, frame, contract.versions.all, file.name, workers)
@@ -108,9 +108,9 @@ def known_reference(store: Store, model: str, reference_id: str) -> KnownReferen
     Raises:
         InputDataError: there is neither of that id.
     """
-    from batch.past import load_past
-    from batch.reference import reference_facts, reference_info
-    from batch.reference_use import uses_of
+    from batch.references.past import load_past
+    from batch.references.sets import reference_facts, reference_info
+    from batch.references.use import uses_of
 
     used_by = tuple(uses_of(store, model, reference_id))
     if past := load_past(store, model, reference_id):
@@ -149,8 +149,8 @@ def rows_of(store: Store, contract: Contract, workers: Workers, reference_id: st
     Raises:
         InputDataError: there is neither of that id.
     """
-    from batch.past import load_past, reread_past
-    from batch.reference import load_reference, reference_info
+    from batch.references.past import load_past, reread_past
+    from batch.references.sets import load_reference, reference_info
 
     if past := load_past(store, contract.model, reference_id):
         return reread_past(store, contract, workers, past)
@@ -169,8 +169,8 @@ def tell_of_pasts(contract: Contract) -> None:
 
 
 def _predicted_trips(home: Path, contract: Contract, month_file: Path) -> pd.DataFrame:
-    from batch.reference import PREDICTION_PREFIX, PROBABILITY_PREFIX
-    from batch.reference_rows import decide
+    from batch.references.rows import decide
+    from batch.references.sets import PREDICTION_PREFIX, PROBABILITY_PREFIX
     from producers.model_files import load_models, train_if_absent
     from producers.outcomes import outcomes_of
     from producers.taxi import read_month

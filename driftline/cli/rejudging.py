@@ -88,8 +88,8 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete what jobs have found for the windows of a period; events stay, and the windows are due again."""
-    from batch.deleting import count_runs, delete_results
     from batch.jobs import require_kinds
+    from batch.ledger.deleting import count_runs, delete_results
     from driftline.errors import UsageError
 
     period = _period(since, until)

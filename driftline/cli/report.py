@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from batch.reporting import Desk, Written
+    from batch.reports.reporting import Desk, Written
     from driftline.cli.context import Context
 
 
@@ -54,9 +54,9 @@ def of(
     """Draw one window and keep the page; `driftline preview` shows it. The word `of` may be left out."""
     import gzip
 
-    from batch.report_files import ReportKey, write_whole
-    from batch.reporting import write_report
-    from batch.sinks import parse_sink, remember, send_to_mlflow
+    from batch.reports.files import ReportKey, write_whole
+    from batch.reports.reporting import write_report
+    from batch.reports.sinks import parse_sink, remember, send_to_mlflow
     from driftline.cli.periods import period_of
 
     period, sink = period_of("WINDOW", window), None if to is None else parse_sink(to)
@@ -88,7 +88,7 @@ def ls(ctx: typer.Context, as_json: _Json = False) -> None:
     """List reports, the newest window first."""
     import msgspec
 
-    from batch.report_files import list_reports
+    from batch.reports.files import list_reports
     from driftline.cli.terminal import plain
 
     context: Context = ctx.obj
@@ -116,7 +116,7 @@ def prune(
     """Remove old reports; they can be drawn again while their rows are in the store."""
     from datetime import timedelta
 
-    from batch.report_files import prune as remove
+    from batch.reports.files import prune as remove
     from driftline.clock import SystemClock
     from driftline.errors import UsageError
 
@@ -138,7 +138,7 @@ def draw_alerting(desk: Desk, newest: int, *, quietly: bool = False) -> int:
 
     ``quietly`` leaves standard output to other results.
     """
-    from batch.reporting import write_alerting
+    from batch.reports.reporting import write_alerting
 
     number = 0
     for _, written in write_alerting(desk, newest):
@@ -153,7 +153,7 @@ def draw_alerting(desk: Desk, newest: int, *, quietly: bool = False) -> int:
 @contextmanager
 def desk_of(context: Context) -> Iterator[Desk]:
     """Yield what reports are made with, for as long as the store is open."""
-    from batch.reporting import Desk
+    from batch.reports.reporting import Desk
     from driftline.cli.judging import WorkerLimits
 
     contract = context.contract()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batch.jobs import RunSummary
-    from batch.worker import Workers
+    from batch.workers.pool import Workers
     from driftline.cli.context import Context
     from driftline.cli.judging import WorkerLimits
     from driftline.cli.operating import Operations

@@ -1,7 +1,8 @@
 """Evidently's pages beside the dashboards: a list of them, and each in a sandbox of its own.
 
 The pages are drawn by somebody else's code from values that come from events. They are made harmless when they are
-drawn (``batch.neutral``); here the browser is told to run them without an origin, network or storage all the same.
+drawn (``batch.reports.neutral``); here the browser is told to run them without an origin, network or storage all the
+same.
 """
 
 from __future__ import annotations

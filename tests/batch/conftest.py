@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from batch.jobs import RunSummary, run_due
-from batch.reference_building import build_reference
-from batch.worker import Workers
+from batch.references.building import build_reference
+from batch.workers.pool import Workers
 from driftline.clock import SystemClock
 from driftline.contract import Contract, parse_contract
 from driftline.store import Address, Store

@@ -7,7 +7,7 @@ import struct
 from multiprocessing.connection import Connection
 
 from batch.results import Metric
-from batch.worker_process import Answer
+from batch.workers.process import Answer
 
 DEADLY_LABEL = 42.424242
 

@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 
 from batch.choosing import failed, outdated
-from batch.data import DataJob
-from batch.deleting import RESULT_TABLES, count_runs, delete_results
+from batch.inputs.data import DataJob
 from batch.jobs import Choice, RunSummary, run_due
-from batch.ledger import MOST_ATTEMPTS, Candidate, Key
+from batch.ledger.deleting import RESULT_TABLES, count_runs, delete_results
+from batch.ledger.ledger import MOST_ATTEMPTS, Candidate, Key
 from batch.results import Failure, Outcome
 from batch.setting import Setting
-from batch.worker import Workers
+from batch.workers.pool import Workers
 from driftline.clock import SystemClock
 from driftline.errors import StoreUnavailable
 from driftline.windows import Window
 from tests.batch.conftest import Monitored, day, trips
+from tests.batch.ledger.test_ledger import edited
 from tests.batch.poisoned import DEADLY_LABEL, dies_of_a_label
-from tests.batch.test_ledger import edited
 
 Run = Callable[[DataJob, Setting, Sequence[Candidate]], Mapping[Key, Outcome]]
 judge = DataJob.run

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from batch import commit as committing
 from batch.jobs import run_due
-from batch.triggers import Ladder
+from batch.ledger import commit as committing
+from batch.ledger.triggers import Ladder
 from driftline.clock import ManualClock, SystemClock
 from tests.batch.conftest import FIRST_DAY, Monitored, contract_named, day, trips
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from batch.jobs import run_due
-from batch.reference_building import build_reference
-from batch.worker import Workers
+from batch.references.building import build_reference
+from batch.workers.pool import Workers
 from driftline.clock import SystemClock
 from driftline.contract import Contract, read_contract
 from driftline.store import Store
 from tests.batch.conftest import Monitored
-from tests.batch.test_scores import report
+from tests.batch.workers.test_scores import report
 from tests.real_months import months_folder
 from tests.simulated import simulated_month
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from batch.frames import to_arrow_bytes
-from batch.report_files import Drawn, ReportKey, save
+from batch.reports.files import Drawn, ReportKey, save
 from batch.results import DriftSpec
-from batch.worker import Workers
-from batch.worker_process import Task
+from batch.rows.frames import to_arrow_bytes
+from batch.workers.pool import Workers
+from batch.workers.process import Task
 from driftline.store import Store
 from driftline.windows import Window
 from tests.browser.reading import served

@@ -10,7 +10,7 @@ from pathlib import Path
 import chdb
 import pytest
 
-from batch.deleting import RESULT_TABLES, delete_results
+from batch.ledger.deleting import RESULT_TABLES, delete_results
 from driftline.contract import parse_contract
 from driftline.errors import StatementRejected
 from driftline.store import Address, Store

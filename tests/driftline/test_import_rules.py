@@ -18,10 +18,25 @@ VENDORS = {
     "clickhouse_connect": {"driftline/store/"},
     "chdb": {"driftline/store/"},
     "whylogs": {"driftline/profiles.py"},
-    "evidently": {"batch/scores.py", "batch/reports.py", "batch/evidently_metrics.py"},
+    "evidently": {"batch/workers/scores.py", "batch/reports/pages.py", "batch/quality/evidently_metrics.py"},
     "prometheus_client": {"driftline/ops/"},
     "psutil": {"driftline/ops/recorder.py"},
 }
+# What may know what in ``batch``, lowest first. The questions stand side by side and know nothing of each other.
+BATCH = (
+    {"results"},
+    {"rows"},
+    {"workers"},
+    {"ledger"},
+    {"references"},
+    {"setting", "annotations", "causes"},
+    {"inputs", "drift", "quality", "estimates", "kpi", "ages", "isolation"},
+    {"slices", "reports"},
+    {"challengers"},
+    {"jobs"},
+    {"choosing", "explain", "gate", "observing"},
+    {"watch"},
+)
 HEAVY = (
     "pandas",
     "numpy",
@@ -74,6 +89,19 @@ def test_imports_point_one_way(package: str) -> None:
         for name in sorted(names)
         if any(within(name, other) for other in forbidden)
     ]
+
+    assert wrong == []
+
+
+def test_parts_of_batch_know_only_those_below_them() -> None:
+    level = {part: height for height, parts in enumerate(BATCH) for part in parts}
+    wrong = []
+    for path, names in ALL.items():
+        if not path.startswith("batch/") or path == "batch/__init__.py":
+            continue
+        part = path.split("/")[1].removesuffix(".py")
+        known = {name.split(".")[1] for name in names if within(name, "batch") and name != "batch"} - {part}
+        wrong += [f"{path} imports batch.{other}" for other in sorted(known) if level[other] >= level[part]]
 
     assert wrong == []
 

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from batch import jobs
-from batch.deleting import RESULT_TABLES
+from batch.ledger.deleting import RESULT_TABLES
 from driftline.cli.main import run
 from driftline.store import Store
 

@@ -22,7 +22,7 @@ _HEAD = (
 )  # fmt: skip
 
 _MODEL_CHECK = "tests/consumers/test_model_check.py"
-_BATCH = "tests/batch/test_ledger.py"
+_BATCH = "tests/batch/ledger/test_ledger.py"
 _JOB_FAULTS = "tests/batch/test_job_faults.py"
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F1", "`consume` killed, embedded log, all tables bit for bit",
@@ -63,7 +63,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F24", "labels late, early, corrected twice, never, orphaned",
      f"{_JOB_FAULTS}::test_labels_late_early_corrected_absent_and_orphaned_end_with_the_truth"),
     ("F24", "predictions, labels, corrections, duplicates in any order",
-     "tests/batch/test_joins.py::test_any_order_of_arrival_gives_the_same_rows_and_figures"),
+     "tests/batch/rows/test_joins.py::test_any_order_of_arrival_gives_the_same_rows_and_figures"),
     ("F25", "a client that returns nothing of a partition",
      "tests/driftline/transport/test_kafka_watchdogs.py::"
      "test_that_returns_nothing_of_a_partition_is_replaced_and_goes_on_where_it_was"),
@@ -79,7 +79,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F26", "one bit flipped anywhere in the file of the embedded log, 400 times",
      "tests/faults/test_log_changes.py::test_a_flipped_bit_anywhere_in_the_log_is_refused_or_changes_nothing"),
     ("F27", "a damaged profile",
-     "tests/batch/test_profiling.py::test_a_damaged_profile_is_an_error_and_the_checks_are_judged_all_the_same"),
+     "tests/batch/inputs/test_profiling.py::test_a_damaged_profile_is_an_error_and_the_checks_are_judged_all_the_same"),
     ("F30", "markup, SQL, formulas, terminal codes in every text",
      "tests/consumers/test_poison.py::test_every_kind_of_poison_has_one_fate"),
 )  # fmt: skip

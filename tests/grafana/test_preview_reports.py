@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from batch.report_files import Drawn, ReportKey, save
+from batch.reports.files import Drawn, ReportKey, save
 from driftline.store import Store
 from driftline.windows import Window
 from grafana.preview import create_app, packaged_dashboards, serve

@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import mean_absolute_error
 from typer.testing import CliRunner, Result
 
-from batch.reference_building import build_reference
-from batch.worker import Workers
+from batch.references.building import build_reference
+from batch.workers.pool import Workers
 from driftline.cli.main import app
 from driftline.contract import read_contract
 from driftline.errors import CheckFailedError, InputDataError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from batch.data import DataJob
+from batch.inputs.data import DataJob
 from batch.jobs import KINDS
 from driftline.cli.main import app
 from driftline.contract import Contract, read_contract

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from batch.reference import ReferenceFacts
+from batch.references.sets import ReferenceFacts
 from driftline.cli.main import app
 from driftline.cli.reference_text import description
 from driftline.cli.referencing import KnownReference

@@ -1,0 +1,1 @@
+"""Has the data drifted: distances, shifts and a classifier against the reference."""

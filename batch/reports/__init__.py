@@ -1,0 +1,1 @@
+"""Pages of windows as Evidently draws them, made harmless, kept and listed."""

@@ -1,0 +1,1 @@
+"""Worker processes that compute for jobs, and what every kind of task in them shares."""
