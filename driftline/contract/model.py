@@ -42,7 +42,8 @@ from driftline.contract.values import NAME, ColumnType, Name, Share, Task
 
 RESERVED_KEYS: dict[str, str] = {
     "alerts": "alert rules generated from the contract",
-    "retention": "expiry per table; that of `dead_letters` is in effect",
+    "retention.raw": "expiry of raw rows",
+    "retention.aggregates": "expiry of counts, profiles and runs",
     "drift.max_alarms_per_month": "calibrated charts",
     "drift.calendar": "special days",
     "windows.idle_after": "closing windows of topics whose producers send no markers",
