@@ -13,7 +13,6 @@ from datetime import timedelta
 from consumers.observing import ClosedWindow
 from consumers.segments import PartitionState
 from driftline.clock import from_ms
-from driftline.contract import Contract
 from driftline.events import Stream
 
 _Counted = dict[tuple[str, int, int, str], int]  # (topic, partition, segment start, model version) → events
@@ -23,7 +22,6 @@ _Counted = dict[tuple[str, int, int, str], int]  # (topic, partition, segment st
 class Closings:
     """Remembers the open windows of one consumer: what it has counted in each, and how far each stream has got."""
 
-    contract: Contract
     _open: dict[tuple[Stream, int], _Counted] = field(default_factory=dict)
     _complete_to_ms: dict[Stream, int] = field(default_factory=dict)
 
@@ -35,10 +33,10 @@ class Closings:
         """
         for state in states:
             self._note(state)
-        lateness, least = self.contract.windows.allowed_lateness, dict[Stream, int]()
+        least = dict[Stream, int]()
         sizes_ms = {state.rules.stream: state.rules.window_ms for state in states}
         for state in states:
-            stream, reached = state.rules.stream, state.watermark.complete_to_ms(lateness)
+            stream, reached = state.rules.stream, state.complete_to_ms
             least[stream] = min(reached, least.get(stream, reached))
         found = [window for stream in least for window in self._close(stream, least[stream], sizes_ms[stream])]
         return sorted(found, key=lambda window: (window.window_start, window.stream))

@@ -93,9 +93,10 @@ class Flusher:
         What is returned must be written before anything that is prepared later.
         """
         states = list(states)
-        moved = [state for state in states if state.segments[-1].dirty or len(state.segments) > 1 or state.pending_rows]
+        moved = [state for state in states if _has_moved(state)]
         due = [(state, *profile) for state in states for profile in self._due_profiles(state, final)]
-        if not moved and not due:
+        idle = [state for state in states if state.idle_is_news and not _has_moved(state)]
+        if not moved and not due and not idle:
             return None
         raw = list(self._raw_inserts(moved))
         inserts: list[tuple[str, Rows]] = [
@@ -104,9 +105,9 @@ class Flusher:
             *self._count_inserts(moved),
             ("dead_letters", [self._dead_row(state, row) for state in moved for row in state.dead]),
             ("segments", [self._segment_row(state, s) for state in moved for s in state.segments if s.dirty]),
-            ("watermarks", [self._watermark_row(state) for state in moved]),
+            ("watermarks", [self._watermark_row(state) for state in (*moved, *idle)]),
         ]
-        self._hand_over(moved, due)
+        self._hand_over([*moved, *idle], due)
         reached = {state.partition: state.next_offset for state in moved}
         seen = tuple((state.start.seen, state.next_offset) for state in moved)
         return Flush(tuple(inserts), sum(rows.num_rows for _, rows in raw), reached, seen)
@@ -168,8 +169,7 @@ class Flusher:
         }
 
     def _due_profiles(self, state: PartitionState, final: bool) -> Iterator[tuple[Segment, Key]]:
-        lateness = self.writer.contract.windows.allowed_lateness
-        complete_to = state.watermark.complete_to_ms(lateness)
+        complete_to = state.complete_to_ms
         since = self.clock.monotonic() - self._profiled_at.setdefault(state.partition, self.clock.monotonic())
         for segment in state.segments:
             for key in sorted(segment.profiles.dirty):
@@ -252,16 +252,19 @@ class Flusher:
         }
 
     def _watermark_row(self, state: PartitionState) -> dict[str, Any]:
-        lateness = self.writer.contract.windows.allowed_lateness
         return {
             "topic": state.partition.topic,
             "source_id": state.start.source_id,
             "p": state.partition.index,
             "watermark": from_ms(state.watermark.watermark_ms),
-            "complete_to": from_ms(state.watermark.complete_to_ms(lateness)),
-            "basis": state.watermark.basis,
+            "complete_to": from_ms(state.complete_to_ms),
+            "basis": state.basis,
             "hi": state.next_offset,
         }
+
+
+def _has_moved(state: PartitionState) -> bool:
+    return state.segments[-1].dirty or len(state.segments) > 1 or state.pending_rows > 0
 
 
 def raw_table(contract: Contract, stream: Stream) -> str:

@@ -21,6 +21,7 @@ from consumers.breaker import Pauses
 from consumers.closings import Closings
 from consumers.flushing import Flusher
 from consumers.holdings import Holdings
+from consumers.idleness import Idleness, Moment
 from consumers.membership import EVERYTHING, Group, Membership
 from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer, Standing
 from consumers.patience import NAP_SECONDS, Patience
@@ -105,7 +106,8 @@ class ConsumerLoop:
         self._writer = BackgroundWriter(store, clock, self._observer.store_failed)
         pauses = Pauses(store, contract.model, contract.id)
         self._brakes = Brakes(pauses, self._holdings, self._observer, flusher.writer.name)
-        self._closings = Closings(contract)
+        self._closings = Closings()
+        self._idleness = Idleness(contract.windows.idle_after)
         self._closed: list[ClosedWindow] = []  # told once the flush that completes them is written
         self._patiently = Patience(self._consumer, self._holdings, clock, self._observer)
         self._assigned: frozenset[Partition] = frozenset()
@@ -317,7 +319,9 @@ class ConsumerLoop:
 
     def _show_standing(self) -> None:
         states = {partition: self._holdings.states[partition] for partition in self._holdings.ours}
+        asked = Moment.of(self._clock)
         ends = self._consumer.end_offsets(list(states))
+        self._idleness.look(states.values(), ends, asked)
         lag = {partition: max(0, ends[partition] - state.next_offset) for partition, state in states.items()}
         watermarks = {partition: state.watermark.watermark_ms for partition, state in states.items()}
         self._observer.progress(Standing(lag, watermarks, self._holdings.waiting_rows))

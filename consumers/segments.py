@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from consumers.lineage import Origin, find_origin
 from consumers.rows import raw_rows
 from consumers.rules import StreamRules
 from consumers.sketches import WindowProfiles
-from consumers.watermarks import Watermark, late_events
+from consumers.watermarks import Basis, Watermark, late_events
 from driftline.events import Marker, find_marker
 from driftline.transport import Partition, RecordBatch
 
@@ -111,6 +112,8 @@ class PartitionState:
     segments: list[Segment] = field(default_factory=list)
     raw: list[pa.Table] = field(default_factory=list)
     dead: list[DeadRow] = field(default_factory=list)
+    idle_to_ms: int = 0  # silence, not the log, says that the partition is complete up to here
+    idle_is_news: bool = False  # it is not stored yet
 
     def __post_init__(self) -> None:
         self._open_segment(self.start.offset, self.start.watermark)
@@ -124,6 +127,26 @@ class PartitionState:
     def watermark(self) -> Watermark:
         """How far this partition has got in event time."""
         return self.segments[-1].watermark
+
+    @property
+    def complete_to_ms(self) -> int:
+        """The moment up to which windows are complete in this partition: those that end at it or before."""
+        return max(self.watermark.complete_to_ms(self.rules.contract.windows.allowed_lateness), self.idle_to_ms)
+
+    @property
+    def basis(self) -> Basis:
+        """What ``complete_to_ms`` rests on."""
+        return "idle" if self.complete_to_ms == self.idle_to_ms > 0 else self.watermark.basis
+
+    def idle_until(self, horizon_ms: int) -> bool:
+        """Take the partition as silent up to ``horizon_ms``; return whether that completes a window more."""
+        lateness_ms = self.rules.contract.windows.allowed_lateness // timedelta(milliseconds=1)
+        reached = horizon_ms - lateness_ms
+        reached -= reached % self.rules.window_ms
+        if reached <= self.complete_to_ms:
+            return False
+        self.idle_to_ms, self.idle_is_news = reached, True
+        return True
 
     @property
     def pending_rows(self) -> int:
@@ -163,6 +186,7 @@ class PartitionState:
 
     def hand_over(self) -> None:
         """Take note that everything absorbed so far is on its way to the store, and begin to collect anew."""
+        self.idle_is_news = False
         self.raw.clear()
         self.dead.clear()
         for segment in self.segments:

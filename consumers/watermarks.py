@@ -18,7 +18,7 @@ import numpy as np
 from consumers.decoding import FUTURE_TOLERANCE_MS, IntArray
 from driftline.events import Marker
 
-Basis = Literal["record", "marker", "end"]
+Basis = Literal["record", "marker", "end", "idle"]
 NEVER_MS = 0  # before any event; also what the store holds for a partition without events
 _SILENT_AFTER_MS = 86_400_000
 

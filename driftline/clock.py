@@ -66,6 +66,11 @@ class ManualClock:
         """Move the clock forward."""
         self._now += by
 
+    def set_ahead(self, by: timedelta) -> None:
+        """Set the time as somebody who corrects a clock does: it is later, and no time has passed."""
+        self._now += by
+        self._start += by
+
 
 def to_ms(moment: datetime) -> int:
     """Return epoch milliseconds of an aware ``moment``, rounded down.

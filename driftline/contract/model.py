@@ -46,7 +46,6 @@ RESERVED_KEYS: dict[str, str] = {
     "retention.aggregates": "expiry of counts, profiles and runs",
     "drift.max_alarms_per_month": "calibrated charts",
     "drift.calendar": "special days",
-    "windows.idle_after": "closing windows of topics whose producers send no markers",
     "columns.*.pii": "dropping or hashing of personal data",
 }
 

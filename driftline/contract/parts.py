@@ -211,6 +211,9 @@ class WindowRule(Part):
                 near = " or ".join(granularity(fit) for fit in (below, below + self.stream) if fit)
                 msg = f"`windows.{name}` must be a multiple of `windows.stream` ({wanted}); got {got}; use {near}"
                 raise ValueError(msg)
+        if self.idle_after is not None and self.idle_after <= timedelta(0):
+            msg = "`windows.idle_after` must be longer than zero; got 0s; use 2m, or leave it out"
+            raise ValueError(msg)
         return self
 
     @property

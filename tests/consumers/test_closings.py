@@ -28,7 +28,7 @@ class Reading:
         rules = StreamRules.of(CONTRACT, stream)
         start = Start("s", 0, Watermark(), nothing_stored())
         self.states = [PartitionState(Partition("t", i), rules, start, SEGMENT) for i in range(partitions)]
-        self.closings = Closings(CONTRACT)
+        self.closings = Closings()
 
     def absorb(self, index: int, *records: bytes) -> None:
         state = self.states[index]

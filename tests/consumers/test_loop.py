@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from consumers.loop import Pace
 from consumers.segments import DEFAULT_SEGMENT_SIZE
+from driftline.cli.consuming import open_consumer
+from driftline.clock import ManualClock, to_ms
 from driftline.errors import CheckFailedError, ContractError
 from driftline.events import Marker
 from driftline.profiles import Profile
 from driftline.store import Store
 from driftline.transport import Partition
-from tests.consumers.making import HOUR, T0, contract_of, input_of, label_of, prediction_of
+from tests.consumers.making import HOUR, MINUTE, T0, contract_of, input_of, label_of, prediction_of
 from tests.consumers.running import FailingStore, Pipeline
 
 
@@ -88,6 +91,27 @@ def test_hostile_predictions_and_labels_leave_the_others_alone(pipeline: Pipelin
     predictions, labels = pipeline.audit("predictions"), pipeline.audit("labels")
     assert (predictions.ok, predictions.dead, predictions.mismatches) == (4, 2, ())
     assert (labels.ok, labels.dead, labels.mismatches) == (3, 1, ())
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_consumer_whose_clock_is_wrong_counts_the_same(store: Store, model: str, tmp_path: Path, hours: int) -> None:
+    found = []
+    for name, off in (("right", timedelta(0)), ("wrong", timedelta(hours=hours))):
+        pipeline = Pipeline(store, contract_of(f"{name}_{model[-40:]}"), tmp_path / name)
+        now = to_ms(pipeline.clock.now())
+        pipeline.send([*inputs(90), input_of("now", now + MINUTE), input_of("ahead", now + HOUR)])
+        clock = ManualClock(pipeline.clock.now() + off)
+        with open_consumer(store, pipeline.transport, pipeline.contract, clock, Pace(poll_records=20)) as loop:
+            loop.step()
+            loop.flush()
+            clock.set_ahead(-2 * off)
+            loop.run_until_end(threading.Event())
+        account = pipeline.audit()
+        assert (account.ok, account.dead, account.mismatches) == (91, 1, ())
+        progress = pipeline.rows("SELECT watermark, complete_to FROM topic_progress WHERE topic = {topic:String}")
+        told = {hour: (row["n"], row["n_late"], row["id_sum"]) for hour, row in pipeline.counts().items()}
+        found.append((told, progress))
+    assert found[0] == found[1]
 
 
 def test_a_segment_of_markers_and_poison_alone_is_stored(pipeline: Pipeline) -> None:

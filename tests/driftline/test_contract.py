@@ -151,6 +151,10 @@ def test_every_packaged_monitor_is_valid(path: Path) -> None:
             BASE + "windows: {stream: 0}\n",
             "m.yaml:4: `windows.stream` must be longer than zero; got 0s; use 1h, or another duration",
         ),
+        (
+            BASE + "windows: {idle_after: 0}\n",
+            "m.yaml:4: `windows.idle_after` must be longer than zero; got 0s; use 2m, or leave it out",
+        ),
         (BASE + "windows: {stream: 1 hour}\n", f"m.yaml:4: `windows.stream` {DURATION}; got '1 hour'"),
         (BASE + "windows: {stream: 0.5}\n", f"m.yaml:4: `windows.stream` {DURATION}; got '0.5'"),
         (BASE + "windows: {allowed_lateness: -60}\n", f"m.yaml:4: `windows.allowed_lateness` {DURATION}; got '-60'"),

@@ -1,7 +1,7 @@
 """``python -m tests.faults.table``: writes the table of ``docs/explanation/faults.md`` from what the fault tests found.
 
 Of several results of one test, the newest of full size counts, else the newest. Faults that have no row of their own
-here are proven by tests elsewhere, or not yet: ``ELSEWHERE`` and ``NOT_RUN`` say which and why.
+here are proven by the tests of ``ELSEWHERE``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _HEAD = (
 
 _MODEL_CHECK = "tests/consumers/test_model_check.py"
 _BATCH = "tests/batch/ledger/test_ledger.py"
+_IDLENESS = "tests/consumers/test_idleness.py"
 _JOB_FAULTS = "tests/batch/test_job_faults.py"
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F1", "`consume` killed, embedded log, all tables bit for bit",
@@ -48,6 +49,12 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
      "tests/consumers/test_healing.py::test_an_id_in_two_partitions_counts_once_after_healing"),
     ("F15", "events from the future, a log's clock that goes back",
      "tests/consumers/test_segments.py::test_an_event_from_the_future_is_dead_and_moves_no_watermark"),
+    ("F15", "a consumer whose clock is an hour off, or is set while it reads",
+     "tests/consumers/test_loop.py::test_a_consumer_whose_clock_is_wrong_counts_the_same"),
+    ("F16", "one of four partitions silent for ten windows, then a burst",
+     f"{_IDLENESS}::test_an_idle_partition_holds_windows_back_for_idle_after_and_its_burst_is_counted"),
+    ("F16", "a partition paused with records waiting",
+     f"{_IDLENESS}::test_a_paused_partition_with_records_waiting_is_not_idle"),
     ("F19", "records deleted before they were read",
      "tests/consumers/test_loop.py::test_records_lost_to_retention_are_a_gap_with_its_exact_range"),
     ("F20", "offsets read again, by several owners at once",
@@ -83,14 +90,11 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F30", "markup, SQL, formulas, terminal codes in every text",
      "tests/consumers/test_poison.py::test_every_kind_of_poison_has_one_fate"),
 )  # fmt: skip
-NOT_RUN: tuple[tuple[str, str, str], ...] = (
-    ("F16", "an idle partition among busy ones", "`windows.idle_after` is not built; markers do this"),
-)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the whole table."""
-    lines = [*_measured(rows), *_elsewhere(), *_not_run()]
+    lines = [*_measured(rows), *_elsewhere()]
     return "\n".join([_HEAD, *(line for _, line in sorted(lines, key=lambda pair: pair[0]))])
 
 
@@ -108,11 +112,6 @@ def _measured(rows: list[dict[str, Any]]) -> Iterator[tuple[tuple[int, int], str
 def _elsewhere() -> Iterator[tuple[tuple[int, int], str]]:
     for fault, done, test in ELSEWHERE:
         yield (_number(fault), 1), f"| {fault} | {done} | | | | | {_short(test)} |"
-
-
-def _not_run() -> Iterator[tuple[tuple[int, int], str]]:
-    for fault, done, reason in NOT_RUN:
-        yield (_number(fault), 2), f"| {fault} | {done} | not run | | | | {reason} |"
 
 
 def _number(fault: str) -> int:
