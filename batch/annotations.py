@@ -14,12 +14,15 @@ from typing import Any
 
 import msgspec
 
+from batch.ledger.ledger import Tally
 from batch.references.sets import list_references
 from driftline.clock import from_ms
 from driftline.contract.model import Contract
 from driftline.errors import UsageError
 from driftline.store import Store
 
+# A window with less than this share of a version's busiest one holds stray events, with wrong times or out of a test.
+_STRAY_SHARE = 0.05
 NOTE, DEPLOY, REFERENCE, CONTRACT = "note", "deploy", "reference", "contract"
 
 
@@ -61,7 +64,7 @@ def list_annotations(store: Store, model: str) -> list[Annotation]:
 
 
 def annotate_changes(
-    store: Store, contract: Contract, counts: Mapping[tuple[str, str], Mapping[int, Any]]
+    store: Store, contract: Contract, counts: Mapping[tuple[str, str], Mapping[int, Tally]]
 ) -> list[Annotation]:
     """Note the changes that are not noted yet, and return them; ``counts`` are a snapshot's.
 
@@ -74,10 +77,12 @@ def annotate_changes(
     return new
 
 
-def _deploys(counts: Mapping[tuple[str, str], Mapping[int, Any]]) -> Iterator[Annotation]:
+def _deploys(counts: Mapping[tuple[str, str], Mapping[int, Tally]]) -> Iterator[Annotation]:
     for (stream, version), tallies in counts.items():
         if stream == "predictions" and tallies:
-            yield Annotation(from_ms(min(tallies)), DEPLOY, f"version {version}", "first predictions of this version")
+            enough = _STRAY_SHARE * max(tally.n for tally in tallies.values())
+            first_ms = min(start_ms for start_ms, tally in tallies.items() if tally.n >= enough)
+            yield Annotation(from_ms(first_ms), DEPLOY, f"version {version}", "first predictions of this version")
 
 
 def _promotions(store: Store, model: str) -> Iterator[Annotation]:

@@ -97,12 +97,6 @@ def load_reference(store: Store, model: str, reference_id: str | None = None) ->
     return Reference(row["reference_id"], msgspec.json.decode(row["facts"], type=ReferenceFacts), parquet)
 
 
-def current_reference_id(store: Store, model: str) -> str:
-    """Return the id of the set promoted last, ``""`` for none."""
-    found = [info.reference_id for info in list_references(store, model) if info.is_current]
-    return found[0] if found else ""
-
-
 def list_references(store: Store, model: str) -> list[ReferenceInfo]:
     """Return the sets of ``model``, the current one first."""
     rows = store.query(

@@ -10,6 +10,7 @@ import typer
 
 from driftline.cli.judging import MEMORY_MB, SECONDS, WorkerCount, WorkerLimits, WorkerMemory, WorkerSeconds
 from driftline.cli.operating import OpsHost, OpsPort
+from driftline.cli.report import Reports, draw_alerting
 
 if TYPE_CHECKING:
     from batch.jobs import RunSummary
@@ -29,10 +30,12 @@ def up(
     workers: WorkerCount = 1,
     worker_seconds: WorkerSeconds = SECONDS,
     worker_memory_mb: WorkerMemory = MEMORY_MB,
+    reports: Reports = 0,
     ops_port: OpsPort = None,
     ops_host: OpsHost = "127.0.0.1",
 ) -> None:
     """Consume live input or a replay, judge windows as they close, and show the page, until stopped."""
+    from batch.reports.reporting import Desk
     from driftline.cli.auditing import auditing
     from driftline.cli.supervising import Supervisor
     from driftline.cli.system import open_system
@@ -44,10 +47,16 @@ def up(
         open_system(context, WorkerLimits(workers, worker_seconds, worker_memory_mb), ops_port, ops_host) as system,
         auditing(context, system.store, system.contract, system.clock, system.operations.consumer),
     ):
+
+        def tell(summary: RunSummary) -> None:
+            _say(summary)
+            if reports:
+                draw_alerting(Desk(system.store, system.contract, system.workers, context.reports), reports)
+
         server = serve(create_app(system.store, packaged_dashboards(), context.reports), port)
         parts: dict[str, Callable[[], None]] = {
             "consumer": system.consume,
-            "jobs": lambda: system.judge(_say),
+            "jobs": lambda: system.judge(tell),
             "page": server.run,
         }
         if plan is not None:

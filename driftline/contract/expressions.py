@@ -30,7 +30,7 @@ AGGREGATES = frozenset(
 _CONDITIONS = frozenset("isNull isNotNull isNaN isFinite startsWith endsWith match empty notEmpty".split())
 _WORDS = frozenset("and or not in is null like ilike between case when then else end true false div mod".split())
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>'(?:[^'\\]|'')*')|(?P<number>\d+(?:\.\d+)?)(?![\w.])|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    r"""\s*(?:(?P<text>'(?:[^'\\]|'')*')|(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<sign><=|>=|!=|<>|==|\|\||-(?!-)|[+*/%<>=(),]))""",
     re.X | re.A,
 )
@@ -53,7 +53,7 @@ class Expression:
     is_condition: bool
 
 
-def read_expression(text: str, columns: Collection[str], functions: Collection[str] = FUNCTIONS) -> Expression:
+def read_expression(text: str, columns: Collection[str]) -> Expression:
     """Return what ``text`` is, an expression over ``columns`` (their names are case-sensitive, words of SQL are not).
 
     Raises:
@@ -65,9 +65,29 @@ def read_expression(text: str, columns: Collection[str], functions: Collection[s
     Traceback (most recent call last):
     driftline.contract.expressions.ExpressionError: SELECT is neither a column nor a word of an expression
     """
-    if len(text) > _LONGEST:
-        _refuse(f"it has {len(text):,} characters, {_LONGEST:,} are allowed")
-    reader = _Reader(_tokens(text), frozenset(columns), frozenset(functions))
+    return _read(text, _Reader(_tokens(text), frozenset(columns)))
+
+
+def read_aggregate(text: str, columns: Collection[str]) -> Expression:
+    """Return what ``text`` is, one figure of many rows: every column stands within an aggregate function, none nested.
+
+    Raises:
+        ExpressionError: it is not one.
+
+    >>> sorted(read_aggregate("sum(fare) / countIf(shared)", ["fare", "shared"]).columns)
+    ['fare', 'shared']
+    >>> read_aggregate("fare * 2", ["fare"])
+    Traceback (most recent call last):
+    driftline.contract.expressions.ExpressionError: fare must stand within an aggregate function, such as avg(fare)
+    """
+    reader = _Reader(_tokens(text), frozenset(columns), sums_up=True)
+    expression = _read(text, reader)
+    if not reader.has_aggregate:
+        _refuse("it has no aggregate function, such as count() or avg(COLUMN)")
+    return expression
+
+
+def _read(text: str, reader: _Reader) -> Expression:
     is_condition = reader.disjunction()
     reader.require_end()
     return Expression(text.strip(), frozenset(reader.found), is_condition)
@@ -75,6 +95,8 @@ def read_expression(text: str, columns: Collection[str], functions: Collection[s
 
 def _tokens(text: str) -> list[tuple[str, str]]:
     """Return kind and text of every token; words of SQL are lower case and of kind ``word``."""
+    if len(text) > _LONGEST:
+        _refuse(f"it has {len(text):,} characters, {_LONGEST:,} are allowed")
     found, place = [], 0
     stripped = text.rstrip()
     while place < len(stripped):
@@ -100,8 +122,10 @@ class _Reader:
 
     tokens: list[tuple[str, str]]
     columns: frozenset[str]
-    functions: frozenset[str]
+    sums_up: bool = False
     found: set[str] = field(default_factory=set)
+    has_aggregate: bool = False
+    _aggregate: str = ""  # the one whose arguments are being read
     _at: int = 0
     _depth: int = 0
 
@@ -196,15 +220,28 @@ class _Reader:
 
     def _named(self, name: str) -> bool:
         if self._accept("("):
-            if name not in self.functions:
-                near = " or ".join(difflib.get_close_matches(name, self.functions, n=2)) or "docs/reference/contract.md"
+            if self.sums_up and name in AGGREGATES:
+                self._aggregated(name)
+                return False
+            if name not in FUNCTIONS:
+                known = FUNCTIONS | AGGREGATES if self.sums_up else FUNCTIONS
+                near = " or ".join(difflib.get_close_matches(name, known, n=2)) or "docs/reference/contract.md"
                 _refuse(f"{name} is not a function that an expression may use; see {near}")
             self._arguments()
             return name in _CONDITIONS
         if name not in self.columns:
             _refuse(f"{name} is neither a column nor a word of an expression")
+        if self.sums_up and not self._aggregate:
+            _refuse(f"{name} must stand within an aggregate function, such as avg({name})")
         self.found.add(name)
         return False
+
+    def _aggregated(self, name: str) -> None:
+        if self._aggregate:
+            _refuse(f"{name} stands within {self._aggregate}; an aggregate function sums up rows, not aggregates")
+        self._aggregate, self.has_aggregate = name, True
+        self._arguments()
+        self._aggregate = ""
 
     def _arguments(self) -> None:
         if self._accept(")"):

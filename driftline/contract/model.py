@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from pydantic import Field, model_validator
 
-from driftline.contract.expressions import AGGREGATES, FUNCTIONS, Expression, ExpressionError, read_expression
+from driftline.contract.expressions import Expression, ExpressionError, read_aggregate, read_expression
 from driftline.contract.parts import (
     AlertRule,
     CheckRule,
@@ -263,7 +263,7 @@ class Contract(Part):
         Raises:
             ExpressionError: it is no expression over them; a contract that was read holds none such.
         """
-        return read_expression(kpi.sql, {*self.columns, *KPI_COLUMNS}, FUNCTIONS | AGGREGATES)
+        return read_aggregate(kpi.sql, {*self.columns, *KPI_COLUMNS})
 
     def metric_expression(self, metric: CustomMetric) -> Expression | None:
         """Return what a custom metric's ``sql`` sums up over the scored rows; None for a metric that is no SQL.
@@ -273,7 +273,7 @@ class Contract(Part):
         """
         if metric.sql is None:
             return None
-        return read_expression(metric.sql, {*self.columns, *METRIC_COLUMNS}, FUNCTIONS | AGGREGATES)
+        return read_aggregate(metric.sql, {*self.columns, *METRIC_COLUMNS})
 
     def known_at_prediction(self) -> tuple[str, ...]:
         """Return the names of the columns whose values exist when the model is asked."""

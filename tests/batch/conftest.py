@@ -12,6 +12,7 @@ import pytest
 
 from batch.jobs import RunSummary, run_due
 from batch.references.building import build_reference
+from batch.references.sets import list_references
 from batch.workers.pool import Workers
 from driftline.clock import SystemClock
 from driftline.contract import Contract, parse_contract
@@ -109,6 +110,11 @@ class Monitored:
 
     def build_reference(self, frame: pd.DataFrame) -> str:
         return build_reference(self.store, self.contract, frame, VERSIONS, "test", self.workers)
+
+    @property
+    def current_reference_id(self) -> str:
+        [current] = [info for info in list_references(self.store, self.contract.model) if info.is_current]
+        return current.reference_id
 
     def metrics(self, metric: str, granularity: str = "1d", source: str = "batch") -> dict[tuple[object, ...], float]:
         """Values by (window_start, model_version, column)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.contract import parse_contract
-from driftline.contract.expressions import FUNCTIONS, ExpressionError, read_expression
+from driftline.contract.expressions import FUNCTIONS, ExpressionError, read_aggregate, read_expression
 from driftline.errors import ContractError
 from driftline.store.protocol import Statement
 from driftline.store.reading import refuse_unless_reading
@@ -26,6 +27,8 @@ VALUES = [
     "(distance)",
     "distance - -1",
     "12.5",
+    "distance / 1e3",
+    "2.5E-3 * distance",
 ]
 CONDITIONS = [
     "distance > 4",
@@ -69,12 +72,33 @@ REFUSED = {
     "distance SETTINGS max_threads = 1": "'SETTINGS' is left over",
     "distance AS id": "'AS' is left over",
     "fare": "fare is neither a column nor a word of an expression",
-    "1e9": "'1e9' cannot stand",
+    "1e": "'1e' cannot stand",
+    "1e9.5": "'1e9.5' cannot stand",
     "distance IS 4": "'NULL' is wanted before '4'",
     "if(distance > 4, 1, 2": "')' is wanted before its end",
     "(" * 41 + "distance" + ")" * 41: "it is nested deeper than 40",
     "distance" + " " * 2_000: "it has 2,008 characters, 2,000 are allowed",
 }
+
+
+AGGREGATED = {
+    "distance": "distance must stand within an aggregate function, such as avg(distance)",
+    "count() - distance": "distance must stand within an aggregate function, such as avg(distance)",
+    "1 + 1": "it has no aggregate function, such as count() or avg(COLUMN)",
+    "max(round(avg(distance)))": "avg stands within max; an aggregate function sums up rows, not aggregates",
+    "sum(distance) sum(distance)": "'sum' is left over after a whole expression",
+}
+
+
+@pytest.mark.parametrize("text", ["count()", "sum(distance) / 1e3", "avg(if(shared, distance, 0)) - max(distance)"])
+def test_a_figure_of_many_rows_has_its_columns_within_aggregates(text: str) -> None:
+    assert read_aggregate(text, COLUMNS).text == text
+
+
+@pytest.mark.parametrize(("text", "reason"), AGGREGATED.items())
+def test_what_is_no_figure_of_many_rows_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ExpressionError, match=f"^{re.escape(reason)}$"):
+        read_aggregate(text, COLUMNS)
 
 
 @pytest.mark.parametrize("text", VALUES)

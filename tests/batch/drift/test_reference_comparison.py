@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from batch.drift.reference_comparison import ColumnComparison, compare_references
 from batch.references.building import build_reference
 from batch.references.past import load_past, reread_past
-from batch.references.sets import Reference, current_reference_id, list_references, load_reference, promote
+from batch.references.sets import Reference, list_references, load_reference, promote
 from batch.references.use import ReferenceUse, uses_of
 from driftline.cli.reference_text import print_comparison
 from driftline.contract import Contract
@@ -122,13 +122,13 @@ def test_of_two_promotions_at_once_one_wins_for_everybody(monitored: Monitored) 
         {"m": model},
     )
     winner = min(first, second)
-    assert {current_reference_id(monitored.store, model) for _ in range(3)} == {winner}
+    assert {monitored.current_reference_id for _ in range(3)} == {winner}
     assert sum(info.is_current for info in list_references(monitored.store, model)) == 1
     loser = max(first, second)
     promote(monitored.store, model, loser)  # although another machine's clock has been far ahead
-    assert current_reference_id(monitored.store, model) == loser
+    assert monitored.current_reference_id == loser
     third = monitored.build_reference(trips(100, 15))
-    assert current_reference_id(monitored.store, model) == third
+    assert monitored.current_reference_id == third
 
 
 def test_the_use_of_a_reference_counts_windows_and_those_judged_again_since(monitored: Monitored) -> None:

@@ -156,6 +156,16 @@ def test_notes_are_kept_once_and_changes_are_noted_by_runs(monitored: Monitored)
     assert annotate_changes(store, contract, counts) == []
 
 
+def test_a_stray_event_does_not_date_a_deploy(monitored: Monitored) -> None:
+    frame = trips(1_500, 64, days=1)
+    stray = frame.head(1).assign(id="stray", event_time=day(-40))
+    monitored.add(pd.concat([stray, frame]))
+    monitored.run("data")
+
+    notes = [note for note in list_annotations(monitored.store, monitored.contract.model) if note.kind == "deploy"]
+    assert {note.at for note in notes} == {frame["event_time"].min().floor("1h")}
+
+
 def test_a_note_needs_a_text_and_ends_after_it_begins(monitored: Monitored) -> None:
     with pytest.raises(UsageError, match=r"^an annotation needs a text; write what happened$"):
         annotate(monitored.store, monitored.contract.model, Annotation(day(0), "note", " "))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from batch.references.sets import current_reference_id, list_references, load_reference, promote
+from batch.references.sets import list_references, load_reference, promote
 from driftline.errors import DamagedReference, InputDataError
 from tests.batch.conftest import Monitored, trips
 
@@ -52,12 +52,12 @@ def test_facts_equal_pandas_and_leave_invalid_labels_out_of_quality(monitored: M
 def test_the_set_promoted_last_is_current(monitored: Monitored) -> None:
     model = monitored.contract.model
     first, second = monitored.build_reference(trips(100, 5)), monitored.build_reference(trips(100, 6))
-    assert current_reference_id(monitored.store, model) == second
+    assert monitored.current_reference_id == second
     promote(monitored.store, model, first)
-    assert current_reference_id(monitored.store, model) == first
+    assert monitored.current_reference_id == first
     assert len(list_references(monitored.store, model)) == 2
     assert monitored.build_reference(trips(100, 6)) == second
-    assert current_reference_id(monitored.store, model) == second
+    assert monitored.current_reference_id == second
 
 
 def test_promoting_an_unknown_set_names_the_known_ones(monitored: Monitored) -> None:

@@ -31,6 +31,7 @@ quality: {min_labels: 10, max_error_ratio: 1.5}
 checks:
   - {metric: type_violation_share, max: 0.0, severity: critical}
   - {metric: missing_share, column: distance, max: 0.9, severity: critical}
+  - {metric: model_age_days, max: 30}
 """
 
 
@@ -80,6 +81,7 @@ def test_a_worse_model_fails_on_its_errors_and_says_by_how_much(folder: Path) ->
     assert lines["max_missing_share", "distance"]["value"] == worse["distance"].isna().mean()
     assert lines["behaviour_equal", "prediction"]["status"] == "pass"
     assert lines["type_violation_share", "distance"]["status"] == "pass"
+    assert lines["model_age_days", ""]["status"] == "insufficient", "a file's window has no end to count from"
     suite = ElementTree.parse(folder / "checks.xml").getroot()  # noqa: S314  # our own
     assert (suite.get("failures"), suite.get("tests")) == ("2", str(len(found["lines"])))
     assert not (folder / "home").exists(), "no store of this home was needed"
