@@ -13,7 +13,7 @@ from benchmarks.brokers import running_broker
 from benchmarks.latency import PATIENCE_SECONDS, PROBE_SECONDS, opened
 from benchmarks.measuring import Measured, Trial, in_fresh_process, stopwatch
 from benchmarks.synthetic import consuming, contract_of, contract_text, start_consumer, write_inputs
-from consumers.segments import DEFAULT_SEGMENT_SIZE
+from consumers.counting.segments import DEFAULT_SEGMENT_SIZE
 from driftline.store import Store
 from driftline.store.opening import open_store
 

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from consumers.counting.segments import PartitionState
 from consumers.observing import ClosedWindow
-from consumers.segments import PartitionState
 from driftline.clock import from_ms
 from driftline.events import Stream
 

@@ -16,19 +16,19 @@ from functools import partial
 
 import structlog
 
-from consumers.brakes import Brakes
-from consumers.breaker import Pauses
 from consumers.closings import Closings
-from consumers.flushing import Flusher
-from consumers.holdings import Holdings
-from consumers.idleness import Idleness, Moment
-from consumers.membership import EVERYTHING, Group, Membership
+from consumers.counting.idleness import Idleness, Moment
+from consumers.counting.rules import StreamRules
+from consumers.counting.segments import Absorbed
 from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer, Standing
-from consumers.patience import NAP_SECONDS, Patience
-from consumers.quarantine import Guard
-from consumers.rules import StreamRules
-from consumers.segments import Absorbed
-from consumers.writing import BackgroundWriter
+from consumers.reading.brakes import Brakes
+from consumers.reading.breaker import Pauses
+from consumers.reading.holdings import Holdings
+from consumers.reading.membership import EVERYTHING, Group, Membership
+from consumers.reading.patience import NAP_SECONDS, Patience
+from consumers.reading.quarantine import Guard
+from consumers.writing.background import BackgroundWriter
+from consumers.writing.flushing import Flusher
 from driftline.clock import Clock
 from driftline.errors import (
     CheckFailedError,

@@ -8,7 +8,7 @@ Three event types, each JSON, each keyed by the event's id, times in epoch milli
 
 A *marker* is a record with an empty value and one header: the promise of one producer that no
 event older than ``up_to`` follows from it. Owns encoding and the marker; lenient decoding of
-strangers' events is ``consumers.decoding``'s.
+strangers' events is ``consumers.decoding.decoder``'s.
 """
 
 from __future__ import annotations

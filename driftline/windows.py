@@ -1,6 +1,6 @@
 """Half-open event-time windows ``[start, end)``, aligned to the UTC epoch, and when they are complete.
 
-Owns the arithmetic only. What a watermark is made of is ``consumers.watermarks``'s business;
+Owns the arithmetic only. What a watermark is made of is ``consumers.counting.watermarks``'s business;
 which windows a job runs on is ``batch.ledger.ledger``'s.
 """
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from consumers.audit import audit
+from consumers.auditing.audit import audit
 from consumers.drill.load import Tally, Truth
-from consumers.flushing import raw_table
+from consumers.writing.flushing import raw_table
 from driftline.clock import from_ms, to_ms
 from driftline.contract import Contract
 from driftline.events import STREAMS, Stream

@@ -9,7 +9,7 @@ import typer
 from driftline.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from consumers.audit import TopicAudit
+    from consumers.auditing.audit import TopicAudit
     from driftline.cli.context import Context
 
 
@@ -41,8 +41,8 @@ def audit(
 
 
 def _accounts(context: Context, heal: bool) -> list[TopicAudit]:
-    from consumers.audit import audit as compare
-    from consumers.continuous_audit import audit_and_heal_all
+    from consumers.auditing.audit import audit as compare
+    from consumers.auditing.continuous import audit_and_heal_all
     from driftline.clock import SystemClock
     from driftline.store.inputs_table import ensure_inputs_table
 

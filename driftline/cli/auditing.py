@@ -24,7 +24,7 @@ def auditing(
     if not wanted:
         yield
         return
-    from consumers.continuous_audit import ContinuousAudit
+    from consumers.auditing.continuous import ContinuousAudit
     from driftline.ops.repeating import Repeating
 
     with closing(context.open_transport()) as transport:

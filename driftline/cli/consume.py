@@ -11,7 +11,7 @@ import typer
 from driftline.cli.operating import OpsHost, OpsPort
 
 if TYPE_CHECKING:
-    from consumers.membership import Membership
+    from consumers.reading.membership import Membership
     from driftline.cli.context import Context
 
 
@@ -67,7 +67,7 @@ def consume(
 
 
 def _membership(assignment: str | None, group: str | None) -> Membership:
-    from consumers.membership import EVERYTHING, Group, Share
+    from consumers.reading.membership import EVERYTHING, Group, Share
     from driftline.errors import UsageError
 
     if assignment is not None and group is not None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from consumers.loop import ConsumerLoop, Pace
-    from consumers.membership import Membership
     from consumers.observing import Observer
+    from consumers.reading.membership import Membership
     from driftline.clock import Clock
     from driftline.contract import Contract
     from driftline.store import Store
@@ -35,11 +35,11 @@ def open_consumer(
     stop: threading.Event | None = None,
 ) -> Iterator[ConsumerLoop]:
     """Yield a consumer of the contract's topics, at the place that the store says; of all partitions by default."""
-    from consumers.flushing import Flusher, Writer
+    from consumers.counting.rules import StreamRules
     from consumers.loop import ConsumerLoop
-    from consumers.membership import EVERYTHING
-    from consumers.recovery import require_own_topics
-    from consumers.rules import StreamRules
+    from consumers.reading.membership import EVERYTHING
+    from consumers.reading.recovery import require_own_topics
+    from consumers.writing.flushing import Flusher, Writer
     from driftline.events import STREAMS
     from driftline.store.inputs_table import ensure_inputs_table
     from driftline.store.registry import register_contract

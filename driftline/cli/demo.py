@@ -153,7 +153,7 @@ def _drop(_: object) -> None:
 
 
 def _wait_until_consumed(system: System) -> None:
-    from consumers.audit import pending_records
+    from consumers.auditing.audit import pending_records
 
     while not system.stop.wait(0.3):
         if not pending_records(system.store, system.transport, system.contract):

@@ -16,7 +16,7 @@ import typer
 from driftline.cli.terminal import plain
 
 if TYPE_CHECKING:
-    from consumers.dead_letters import Choice, Letter, Status
+    from consumers.dead_letters.letters import Choice, Letter, Status
     from driftline.cli.context import Context
     from driftline.contract import Contract
     from driftline.store import Store
@@ -46,7 +46,7 @@ def ls(
     as_json: _Json = False,
 ) -> None:
     """Count dead letters by topic and reason and list the newest; without --status, those that wait for somebody."""
-    from consumers.dead_letters import grouped, newest
+    from consumers.dead_letters.letters import grouped, newest
 
     with _opened(ctx.obj) as (contract, store):
         choice = _choice(contract, topic, reason, status or ["new", "failed"], since)
@@ -78,7 +78,7 @@ def show(
     as_json: _Json = False,
 ) -> None:
     """Show one dead letter whole: what was wrong, what was done, its bytes (escaped), and what to do."""
-    from consumers.dead_letters import letters_at
+    from consumers.dead_letters.letters import letters_at
     from driftline.errors import UsageError
 
     with _opened(ctx.obj) as (contract, store):
@@ -108,8 +108,8 @@ def redrive(
 
     Safe to repeat and to kill: what counts already is counted as a duplicate.
     """
-    from consumers.redriving import Summary
-    from consumers.redriving import redrive as send_again
+    from consumers.dead_letters.redriving import Summary
+    from consumers.dead_letters.redriving import redrive as send_again
     from driftline.cli.progress import progress
     from driftline.clock import SystemClock
 
@@ -146,7 +146,7 @@ def discard(
     as_json: _Json = False,
 ) -> None:
     """Mark dead letters as looked at and given up; without --status, new and failed ones. They stay counted."""
-    from consumers.dead_letters import discard as give_up
+    from consumers.dead_letters.letters import discard as give_up
 
     _require_choice(every, topic, reason, status, since, "discard")
     with _opened(ctx.obj) as (contract, store):
@@ -160,7 +160,7 @@ def discard(
 @app.command()
 def resume(ctx: typer.Context, topic: Annotated[str, typer.Argument(help="The topic that is paused.")]) -> None:
     """Let consumers read a paused topic again, from the very offset where they stopped."""
-    from consumers.breaker import Pauses
+    from consumers.reading.breaker import Pauses
 
     context: Context = ctx.obj
     with _opened(context) as (contract, store):
@@ -190,8 +190,8 @@ def _choice(
     statuses: Sequence[str] | None,
     since: str | None,
 ) -> Choice:
-    from consumers.dead_letters import STATUSES, Choice
-    from consumers.envelopes import Reason
+    from consumers.dead_letters.letters import STATUSES, Choice
+    from consumers.decoding.envelopes import Reason
     from driftline.cli.moments import moment_of
 
     _require_topics(contract, topics or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from consumers.dead_letters import Letter
+    from consumers.dead_letters.letters import Letter
 
 _AGAIN = "start the consumer again with the mended contract, then `driftline dlq redrive --reason {reason}`"
 _NEVER = "these bytes never become an event: mend the producer, then `driftline dlq discard --reason {reason}`"

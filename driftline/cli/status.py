@@ -52,7 +52,7 @@ def status(
 
 
 def _topic(store: Store, transport: Transport, contract: Contract, stream: str) -> dict[str, Any]:
-    from consumers.breaker import Pauses
+    from consumers.reading.breaker import Pauses
     from driftline.errors import TopicNotFound
     from driftline.transport import Partition
     from driftline.transport.topic_check import check_topics

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.__main__ import NAMES
 from benchmarks.measuring import compare
 from benchmarks.synthetic import contract_of, encode
-from consumers.decoding import Decoder
+from consumers.decoding.decoder import Decoder
 
 
 @pytest.mark.parametrize("name", NAMES)

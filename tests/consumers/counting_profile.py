@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from consumers import sketches
+from consumers.counting import sketches
 
 
 class CountingProfile:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from consumers.identity import SeenIds
-from consumers.rules import StreamRules
-from consumers.segments import PartitionState, Start
-from consumers.watermarks import Watermark
+from consumers.counting.identity import SeenIds
+from consumers.counting.rules import StreamRules
+from consumers.counting.segments import PartitionState, Start
+from consumers.counting.watermarks import Watermark
 from driftline.clock import to_ms
 from driftline.contract import Contract, parse_contract
 from driftline.events import Marker, marker_headers

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from consumers.audit import TopicAudit, audit
+from consumers.auditing.audit import TopicAudit, audit
 from consumers.loop import ConsumerLoop, Pace
 from driftline.cli.consuming import open_consumer
 from driftline.clock import ManualClock

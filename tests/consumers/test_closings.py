@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from consumers.closings import Closings
+from consumers.counting.rules import StreamRules
+from consumers.counting.segments import PartitionState, Start
+from consumers.counting.watermarks import Watermark
 from consumers.observing import ClosedWindow
-from consumers.rules import StreamRules
-from consumers.segments import PartitionState, Start
-from consumers.watermarks import Watermark
 from driftline.clock import from_ms
 from driftline.events import Stream
 from driftline.transport import Partition

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.segments import DEFAULT_SEGMENT_SIZE
+from consumers.counting.segments import DEFAULT_SEGMENT_SIZE
 from driftline.contract import Contract
 from driftline.errors import ContractError
 from driftline.store import Store

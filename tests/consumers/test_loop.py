@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from consumers.counting.segments import DEFAULT_SEGMENT_SIZE
 from consumers.loop import Pace
-from consumers.segments import DEFAULT_SEGMENT_SIZE
 from driftline.cli.consuming import open_consumer
 from driftline.clock import ManualClock, to_ms
 from driftline.errors import CheckFailedError, ContractError
@@ -173,7 +173,7 @@ def test_a_second_replay_is_all_duplicates_even_after_a_restart(pipeline: Pipeli
 def test_duplicates_of_forgotten_hours_are_found_again_across_segments(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers.recovery.DEFAULT_SEGMENT_SIZE", 40)
+    monkeypatch.setattr("consumers.reading.recovery.DEFAULT_SEGMENT_SIZE", 40)
     pipeline.send(inputs(200))
     pipeline.send(inputs(200))
     with pipeline.consumer(pace=Pace(flush_rows=1, poll_records=30)) as loop:

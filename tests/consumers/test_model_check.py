@@ -22,11 +22,11 @@ import pyarrow as pa
 import pytest
 from xxhash import xxh64_intdigest
 
-from consumers import recovery
-from consumers.flushing import Flush, Flusher, Writer
-from consumers.recovery import HourReader, Kept, start_of
-from consumers.rules import StreamRules
-from consumers.segments import PartitionState
+from consumers.counting.rules import StreamRules
+from consumers.counting.segments import PartitionState
+from consumers.reading import recovery
+from consumers.reading.recovery import HourReader, Kept, start_of
+from consumers.writing.flushing import Flush, Flusher, Writer
 from driftline.clock import ManualClock, to_ms
 from driftline.events import Marker
 from driftline.store import Store

@@ -22,21 +22,31 @@ VENDORS = {
     "prometheus_client": {"driftline/ops/"},
     "psutil": {"driftline/ops/recorder.py"},
 }
-# What may know what in ``batch``, lowest first. The questions stand side by side and know nothing of each other.
-BATCH = (
-    {"results"},
-    {"rows"},
-    {"workers"},
-    {"ledger"},
-    {"references"},
-    {"setting", "annotations"},
-    {"inputs", "drift", "quality", "estimates", "kpi", "ages", "isolation", "causes"},
-    {"slices", "reports"},
-    {"challengers"},
-    {"jobs"},
-    {"choosing", "explain", "gate", "observing"},
-    {"watch"},
-)
+# What may know what, lowest first. The questions of ``batch`` stand side by side and know nothing of each other.
+LAYERS = {
+    "consumers": (
+        {"decoding", "observing"},
+        {"counting"},
+        {"writing", "closings"},
+        {"reading"},
+        {"loop", "auditing", "dead_letters"},
+        {"drill"},
+    ),
+    "batch": (
+        {"results"},
+        {"rows"},
+        {"workers"},
+        {"ledger"},
+        {"references"},
+        {"setting", "annotations"},
+        {"inputs", "drift", "quality", "estimates", "kpi", "ages", "isolation", "causes"},
+        {"slices", "reports"},
+        {"challengers"},
+        {"jobs"},
+        {"choosing", "explain", "gate", "observing"},
+        {"watch"},
+    ),
+}
 HEAVY = (
     "pandas",
     "numpy",
@@ -93,15 +103,16 @@ def test_imports_point_one_way(package: str) -> None:
     assert wrong == []
 
 
-def test_parts_of_batch_know_only_those_below_them() -> None:
-    level = {part: height for height, parts in enumerate(BATCH) for part in parts}
+@pytest.mark.parametrize("package", LAYERS)
+def test_parts_of_a_package_know_only_those_below_them(package: str) -> None:
+    level = {part: height for height, parts in enumerate(LAYERS[package]) for part in parts}
     wrong = []
     for path, names in ALL.items():
-        if not path.startswith("batch/") or path == "batch/__init__.py":
+        if not path.startswith(f"{package}/") or path == f"{package}/__init__.py":
             continue
         part = path.split("/")[1].removesuffix(".py")
-        known = {name.split(".")[1] for name in names if within(name, "batch") and name != "batch"} - {part}
-        wrong += [f"{path} imports batch.{other}" for other in sorted(known) if level[other] >= level[part]]
+        known = {name.split(".")[1] for name in names if within(name, package) and name != package} - {part}
+        wrong += [f"{path} imports {package}.{other}" for other in sorted(known) if level[other] >= level[part]]
 
     assert wrong == []
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from consumers import loop, recovery
-from consumers.decoding import Decoded, Decoder
+from consumers import loop
+from consumers.decoding.decoder import Decoded, Decoder
+from consumers.reading import recovery
 from driftline.cli.main import run
 
 _decode = Decoder.decode

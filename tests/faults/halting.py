@@ -12,7 +12,8 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from consumers import loop, recovery
+from consumers import loop
+from consumers.reading import recovery
 from driftline.cli.main import run
 from driftline.store import Store
 

@@ -10,7 +10,8 @@ import signal
 from collections.abc import Sequence
 from itertools import count
 
-from consumers import dead_letters, redriving
+from consumers.dead_letters import letters as dead_letters
+from consumers.dead_letters import redriving
 from driftline.cli.main import run
 from driftline.store import Store
 

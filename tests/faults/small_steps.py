@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from consumers import loop, recovery
+from consumers import loop
+from consumers.reading import recovery
 from driftline.cli.main import run
 
 if __name__ == "__main__":

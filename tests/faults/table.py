@@ -23,7 +23,7 @@ _HEAD = (
 
 _MODEL_CHECK = "tests/consumers/test_model_check.py"
 _BATCH = "tests/batch/ledger/test_ledger.py"
-_IDLENESS = "tests/consumers/test_idleness.py"
+_IDLENESS = "tests/consumers/counting/test_idleness.py"
 _JOB_FAULTS = "tests/batch/test_job_faults.py"
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F1", "`consume` killed, embedded log, all tables bit for bit",
@@ -39,16 +39,16 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F9", "the disk of the log full",
      "tests/driftline/transport/test_local.py::test_a_full_disk_is_unavailable_and_what_was_queued_is_appended_later"),
     ("F10", "thirty kinds of poison, alone and in bursts of 100",
-     "tests/consumers/test_poison.py::test_poison_among_events_is_kept_apart_to_the_record"),
+     "tests/consumers/decoding/test_poison.py::test_poison_among_events_is_kept_apart_to_the_record"),
     ("F11", "most records bad: paused, resumed",
-     "tests/consumers/test_breaker.py::test_a_pause_holds_for_every_process_until_it_is_resumed"),
+     "tests/consumers/reading/test_breaker.py::test_a_pause_holds_for_every_process_until_it_is_resumed"),
     ("F12", "a record that ends the process",
      "tests/faults/test_dead_letters.py::"
      "test_a_record_that_ends_the_process_is_quarantined_and_everything_else_counts_once"),
     ("F13", "one id in two partitions, healed",
-     "tests/consumers/test_healing.py::test_an_id_in_two_partitions_counts_once_after_healing"),
+     "tests/consumers/auditing/test_healing.py::test_an_id_in_two_partitions_counts_once_after_healing"),
     ("F15", "events from the future, a log's clock that goes back",
-     "tests/consumers/test_segments.py::test_an_event_from_the_future_is_dead_and_moves_no_watermark"),
+     "tests/consumers/counting/test_segments.py::test_an_event_from_the_future_is_dead_and_moves_no_watermark"),
     ("F15", "a consumer whose clock is an hour off, or is set while it reads",
      "tests/consumers/test_loop.py::test_a_consumer_whose_clock_is_wrong_counts_the_same"),
     ("F16", "one of four partitions silent for ten windows, then a burst",
@@ -88,7 +88,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F27", "a damaged profile",
      "tests/batch/inputs/test_profiling.py::test_a_damaged_profile_is_an_error_and_the_checks_are_judged_all_the_same"),
     ("F30", "markup, SQL, formulas, terminal codes in every text",
-     "tests/consumers/test_poison.py::test_every_kind_of_poison_has_one_fate"),
+     "tests/consumers/decoding/test_poison.py::test_every_kind_of_poison_has_one_fate"),
 )  # fmt: skip
 
 

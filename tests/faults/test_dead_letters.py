@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumers.audit import TopicAudit, audit
+from consumers.auditing.audit import TopicAudit, audit
 from driftline.clock import to_ms
 from driftline.contract import read_contract
 from driftline.events import STREAMS

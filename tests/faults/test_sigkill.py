@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from consumers.audit import audit
+from consumers.auditing.audit import audit
 from driftline.contract import read_contract
 from driftline.events import STREAMS, Marker, marker_headers
 from driftline.store.opening import open_store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.audit import audit
+from consumers.auditing.audit import audit
 from driftline.contract import read_contract
 from driftline.store.holder import Note, read_note
 from driftline.store.opening import open_store

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.decoding import Decoder
+from consumers.decoding.decoder import Decoder
 from driftline.clock import from_ms, to_ms
 from driftline.contract import Contract, parse_contract
 from driftline.errors import InputDataError

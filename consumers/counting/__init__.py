@@ -1,0 +1,1 @@
+"""What is counted of a partition, as a function of its log alone."""

@@ -1,0 +1,1 @@
+"""Dead letters as people handle them: shown, sent again, given up."""

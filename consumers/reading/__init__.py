@@ -1,0 +1,1 @@
+"""Which partitions are read, where reading resumes, and what stops it."""
