@@ -8,7 +8,6 @@ consumer stops is read again by the next one.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,14 @@ from functools import partial
 import structlog
 
 from consumers.closings import Closings
-from consumers.counting.idleness import Idleness, Moment
+from consumers.counting.idleness import Idleness
 from consumers.counting.rules import StreamRules
 from consumers.counting.segments import Absorbed
-from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer, Standing
+from consumers.observing import BatchCounts, ClosedWindow, NullObserver, Observer
 from consumers.reading.brakes import Brakes
 from consumers.reading.breaker import Pauses
 from consumers.reading.holdings import Holdings
+from consumers.reading.lookout import Lookout
 from consumers.reading.membership import EVERYTHING, Group, Membership
 from consumers.reading.patience import NAP_SECONDS, Patience
 from consumers.reading.quarantine import Guard
@@ -48,7 +48,6 @@ FLUSH_ROWS = 50_000
 POLL_SECONDS = 0.2
 POLL_RECORDS = 5_000
 STOP_SECONDS = 5.0  # how long a consumer that was told to stop goes on trying to store what it has
-_STANDING_SECONDS = 10.0
 _NO_ANSWER = "the store does not answer"
 _COMES_BACK = (TransportUnavailable, TopicNotFound)  # a topic deleted this very moment: the next look sees it
 _FLUSHES_WAITING = 2  # so many flushes' rows may wait behind the one that is being written
@@ -107,11 +106,11 @@ class ConsumerLoop:
         pauses = Pauses(store, contract.model, contract.id)
         self._brakes = Brakes(pauses, self._holdings, self._observer, flusher.writer.name)
         self._closings = Closings()
-        self._idleness = Idleness(contract.windows.idle_after)
         self._closed: list[ClosedWindow] = []  # told once the flush that completes them is written
         self._patiently = Patience(self._consumer, self._holdings, clock, self._observer)
-        self._assigned: frozenset[Partition] = frozenset()
-        self._flushed_at, self._stood_at = clock.monotonic(), -math.inf
+        idleness = Idleness(contract.windows.idle_after)
+        self._lookout = Lookout(self._consumer, self._holdings, idleness, self._observer, clock)
+        self._flushed_at = clock.monotonic()
         self.progress = Progress(paused_topics=self._brakes.paused)
 
     def open(self, streams: Sequence[StreamRules], stop: threading.Event | None = None) -> None:
@@ -134,7 +133,7 @@ class ConsumerLoop:
                     raise
                 self._patiently.wait_for_log(error)
         self._brakes.heed()
-        self._show_assignment()
+        self._lookout.show_assignment()
 
     def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None = None) -> None:
         """Consume until ``stop`` is set; then store everything.
@@ -210,7 +209,7 @@ class ConsumerLoop:
             if batch.partition in self._holdings.states and batch.partition not in changed:
                 self._absorb(batch)
         self._patiently(self._holdings.start_waiting)
-        self._show_assignment()
+        self._lookout.show_assignment()
 
     def _absorb(self, batch: RecordBatch) -> None:
         state = self._holdings.states[batch.partition]
@@ -248,7 +247,7 @@ class ConsumerLoop:
             self._patiently(partial(self._holdings.reopen, lost))
         except _COMES_BACK as away:
             self._patiently.wait_for_log(away)
-        self._show_assignment()
+        self._lookout.show_assignment()
 
     def _reads_up_to(self, partition: Partition, end: int) -> bool:
         state = self._holdings.states.get(partition)
@@ -314,24 +313,7 @@ class ConsumerLoop:
         """Between two flushes, with the store answering: look who has paused what, and say where we stand."""
         self._patiently(self._brakes.heed)
         self.progress.stopped_partitions = {str(part): why for part, why in self._holdings.stopped.items()}
-        if self._clock.monotonic() - self._stood_at >= _STANDING_SECONDS:
-            self._show_standing()
-
-    def _show_standing(self) -> None:
-        states = {partition: self._holdings.states[partition] for partition in self._holdings.ours}
-        asked = Moment.of(self._clock)
-        ends = self._consumer.end_offsets(list(states))
-        self._idleness.look(states.values(), ends, asked)
-        lag = {partition: max(0, ends[partition] - state.next_offset) for partition, state in states.items()}
-        watermarks = {partition: state.watermark.watermark_ms for partition, state in states.items()}
-        self._observer.progress(Standing(lag, watermarks, self._holdings.waiting_rows))
-        self._stood_at = self._clock.monotonic()
-
-    def _show_assignment(self) -> None:
-        now = frozenset(self._holdings.states)
-        if now != self._assigned:
-            self._assigned = now
-            self._observer.assigned(now)
+        self._lookout.look()
 
     def _end(self) -> None:
         while True:
