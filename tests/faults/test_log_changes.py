@@ -125,10 +125,12 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def torn_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log as a killed producer leaves it: four appends of 20 records each, none of them moved out of the WAL yet."""
+    """A log as a killed producer leaves it: four appends of 20 records each, in the WAL yet; the topic is in the file."""
     folder, copy = tmp_path_factory.mktemp("log"), tmp_path_factory.mktemp("copy") / "log"
     transport = open_transport(f"local://{folder}")
     transport.create_topic("torn", 1)
+    with closing(sqlite3.connect(folder / "log.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     producer = transport.producer()
     for step in range(STEPS):
         for number in range(20):
@@ -156,7 +158,7 @@ def test_a_torn_tail_of_the_log_leaves_whole_appends(torn_log: Path, tmp_path: P
     size = (torn_log / "log.db-wal").stat().st_size
     kept = set()
 
-    for cut in range(size, size // 2, -997 if FULL else -9_973):
+    for cut in range(size, 0, -997 if FULL else -9_973):
         folder = shutil.copytree(torn_log, tmp_path / f"cut{cut}")
         with (folder / "log.db-wal").open("r+b") as file:
             file.truncate(cut)
@@ -166,7 +168,7 @@ def test_a_torn_tail_of_the_log_leaves_whole_appends(torn_log: Path, tmp_path: P
         kept.add(len(values))
         shutil.rmtree(folder)
 
-    assert {20 * STEPS, 20 * (STEPS - 1)} <= kept
+    assert kept == {20 * step for step in range(STEPS + 1)}
 
 
 def test_a_flipped_byte_in_the_unfinished_part_of_the_log_never_changes_a_record(
