@@ -17,7 +17,7 @@ lint: $(READY)  ## Style and types
 	$(BIN)/mypy
 
 faults: $(READY)  ## The fault tests at full size, and the table of what they found
-	DRIFTLINE_FULL_FAULTS=1 $(BIN)/pytest tests/faults $(ARGS)
+	DRIFTLINE_FULL_FAULTS=1 $(BIN)/pytest tests/faults tests/driftline/transport/test_kafka_delivery.py $(ARGS)
 	$(BIN)/python -m tests.faults.table
 
 bench: $(READY)  ## Compare with peers in one run; writes benchmarks/results/*.json

@@ -74,7 +74,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("F25", "a client that returns nothing of a partition",
      "tests/driftline/transport/test_kafka_watchdogs.py::"
      "test_that_returns_nothing_of_a_partition_is_replaced_and_goes_on_where_it_was"),
-    ("–", "a producer through an outage of its broker",
+    ("–", "a producer through an outage of its broker (60 s)",
      "tests/driftline/transport/test_kafka_delivery.py::test_neither_loses_nor_doubles_an_acknowledged_event"),
     ("–", "`dlq redrive` killed between pages",
      "tests/faults/test_dead_letters.py::test_a_redrive_killed_at_any_moment_and_repeated_counts_every_event_once"),

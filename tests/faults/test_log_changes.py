@@ -125,7 +125,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def torn_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log as a killed producer leaves it: four appends of 20 records each, in the WAL yet; the topic is in the file."""
+    """A log as a killed producer leaves it: its topic in the file, four appends of 20 records each still in the WAL."""
     folder, copy = tmp_path_factory.mktemp("log"), tmp_path_factory.mktemp("copy") / "log"
     transport = open_transport(f"local://{folder}")
     transport.create_topic("torn", 1)
