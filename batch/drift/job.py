@@ -20,7 +20,7 @@ from batch.ledger.ledger import Candidate, Key, summed
 from batch.ledger.snapshot import Snapshot
 from batch.references.resolution import Resolved
 from batch.references.sets import PREDICTION_PREFIX, Reference
-from batch.results import DriftSpec, Failure, Outcome, RunStatus
+from batch.results import DriftSpec, Outcome, RunStatus
 from batch.rows.frames import Span, input_frames, label_frames, prediction_frames, to_arrow_bytes, valid_range
 from batch.setting import Setting, label_range
 from batch.workers.process import Answer, Task
@@ -35,7 +35,7 @@ class DriftJob:
     """Evidently's pinned tests on features and predictions per window of ``windows.drift``."""
 
     name = "drift"
-    algorithm_version = "2"
+    algorithm_version = "3"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
@@ -234,7 +234,7 @@ def _outcome(table: pa.Table | None, answer: Answer) -> Outcome:
     n_rows = 0 if table is None else table.num_rows
     status: RunStatus = "empty" if n_rows == 0 else "ok" if answer.metrics or answer.failures else "insufficient"
     metrics = tuple(replace(metric, column=_shown(metric.column)) for metric in answer.metrics)
-    failures = tuple(Failure(_shown(failure.column), failure.error) for failure in answer.failures)
+    failures = tuple(replace(failure, column=_shown(failure.column)) for failure in answer.failures)
     histograms = tuple(replace(one, column=_shown(one.column)) for one in answer.histograms)
     return Outcome(status, n_rows, metrics, failures, histograms=histograms)
 

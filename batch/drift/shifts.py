@@ -31,13 +31,14 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Moments:
-        """Return those of ``values``; there is at least one."""
-        variance = float(np.var(values, ddof=1)) if len(values) > 1 else math.nan
-        return cls(len(values), float(np.mean(values)), variance, float(np.median(values)))
+        """Return those of ``values``; there is at least one. What is too great for a float is infinite."""
+        with np.errstate(all="ignore"):
+            variance = float(np.var(values, ddof=1)) if len(values) > 1 else math.nan
+            return cls(len(values), float(np.mean(values)), variance, float(np.median(values)))
 
 
 def number_shifts(column: str, reference: Moments, current: Moments) -> Iterator[Metric]:
-    """Yield the shift of the mean with Welch's 95 % interval, and of the median.
+    """Yield the shift of the mean with Welch's 95 % interval, and of the median; a shift too great for a float is none.
 
     >>> past, now = Moments.of(np.array([1.0, 2.0, 3.0])), Moments.of(np.array([4.0, 9.0]))
     >>> [(one.metric, one.value) for one in number_shifts("fare", past, now)]
@@ -46,20 +47,26 @@ def number_shifts(column: str, reference: Moments, current: Moments) -> Iterator
     shift, margin = current.mean - reference.mean, _welch_margin(reference, current)
     lower, upper = (None, None) if margin is None else (shift - margin, shift + margin)
     method = "difference of means"
-    yield Metric(column, "mean_shift", shift, current.n, ENGINE, method, lower=lower, upper=upper)
+    if math.isfinite(shift):
+        yield Metric(column, "mean_shift", shift, current.n, ENGINE, method, lower=lower, upper=upper)
     moved = current.median - reference.median
-    yield Metric(column, "median_shift", moved, current.n, ENGINE, "difference of medians")
+    if math.isfinite(moved):
+        yield Metric(column, "median_shift", moved, current.n, ENGINE, "difference of medians")
 
 
 def _welch_margin(reference: Moments, current: Moments) -> float | None:
     if min(reference.n, current.n) < 2:
         return None
     past, now = reference.variance / reference.n, current.variance / current.n
-    if past + now == 0:
+    both = past + now
+    if both == 0:
         return 0.0
-    freedom = (past + now) ** 2 / (past**2 / (reference.n - 1) + now**2 / (current.n - 1))
+    if not math.isfinite(both):
+        return None
+    # Of shares: the squares of a very great or very small variance are no floats.
+    freedom = 1 / ((past / both) ** 2 / (reference.n - 1) + (now / both) ** 2 / (current.n - 1))
     # `student.ppf` takes a fifth of a millisecond for its checks; the function below it none.
-    return float(stdtrit(freedom, 0.975)) * math.sqrt(past + now)
+    return float(stdtrit(freedom, 0.975)) * math.sqrt(both)
 
 
 def category_shifts(column: str, reference: Mapping[str, int], current: Mapping[str, int]) -> Iterator[Metric]:

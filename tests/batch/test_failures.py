@@ -67,6 +67,29 @@ def test_a_window_that_kills_its_worker_gets_an_error_row_and_all_others_their_f
     assert [row["error"] for row in monitored.errors()] == [reason] * 2
 
 
+def test_a_worker_that_dies_of_drift_fails_its_window_which_keeps_its_figures_and_is_tried_again(
+    monitored: Monitored,
+) -> None:
+    healthy = monitored.workers
+    monitored.build_reference(trips(300, 31))
+    monitored.add(trips(100, 32, days=1))
+    monitored.log.complete()
+    monitored.run("drift")
+    scores = monitored.metrics("drift_score")
+    monitored.log.add_inputs(trips(10, 33, days=1).assign(fare=DEADLY_LABEL))
+    with Workers(entry=dies_of_a_label) as fragile:
+        monitored.workers = fragile
+        summary = monitored.run("drift")
+    assert [(count.ok, count.error) for count in summary.counts] == [(0, 1)]
+    assert monitored.metrics("drift_score") == scores
+    reason = "drift: the worker failed twice on this window: it ended without an answer"
+    assert monitored.errors() == [{"job": "drift", "column": "", "error": reason}]
+
+    monitored.workers = healthy
+    assert days_run(monitored.run("drift")) == [day(0)]
+    assert monitored.metrics("drift_score")[(day(0), "", "fare")] != scores[(day(0), "", "fare")]
+
+
 def test_a_window_whose_job_raises_stands_alone(monitored: Monitored, breaking) -> None:
     monitored.add(trips(300, 2, days=5))
     monitored.log.complete()
