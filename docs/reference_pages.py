@@ -48,6 +48,9 @@ _VIEWS = (
     "stream_metrics",
     "dead_letter_status",
     "counted_dead_letters",
+    "metric_history",
+    "histograms",
+    "worst_rows",
 )
 
 
@@ -208,6 +211,7 @@ _TYPES = {
     "str": "text",
     "float": "number",
     "int": "whole number",
+    "bool": "true or false",
     "timedelta": "duration",
     "datetime": "time",
     "Range": "pair `[low, high]`",
@@ -229,7 +233,7 @@ def _value_text(value: Any) -> str:
         return f"`{granularity(value) if value else '0s'}`"
     if hasattr(value, "date"):
         return f"`{value.date().isoformat()}`"
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _error_names(kind: type[Exception]) -> Iterator[str]:

@@ -53,7 +53,7 @@ def add(
 def ls(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False
 ) -> None:
-    """List notes, oldest first, with those that runs of jobs made: deploy, reference, contract."""
+    """List notes, oldest first, with those that runs of jobs made: deploy, reference, contract, schema."""
     import msgspec
 
     from batch.annotations import list_annotations
