@@ -16,7 +16,7 @@ from batch.ledger.finality import all_labelled_or_late
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.results import Failure, Metric, Outcome
-from batch.rows.frames import Span
+from batch.rows.frames import HOUR, Span
 from batch.setting import Setting
 from driftline.checks import Rule
 from driftline.contract.model import Contract
@@ -30,7 +30,7 @@ class KpiJob:
     """The contract's KPIs per window of ``windows.quality``; again when labels come, if one of them reads labels."""
 
     name = "kpi"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
@@ -140,15 +140,16 @@ _KPI = f"""
     SELECT `window.start` AS start_ms, count() AS rows, (EXPRESSION) AS value
     FROM (
         SELECT intDiv(toUnixTimestamp64Milli(i.event_time), {{size:Int64}}) * {{size:Int64}} AS `window.start`,
-            i.id AS id, i.* EXCEPT (id, append_time, id_hash, source_id, p, o) ANSWERS
-        FROM (SELECT * FROM {{inputs:Identifier}} FINAL WHERE {_SPAN}) AS i
+            i.id AS id, i.* EXCEPT (id, append_time, id_hash, source_id, p, o, `input.hour`) ANSWERS
+        FROM (SELECT *, {HOUR} AS `input.hour` FROM {{inputs:Identifier}} FINAL WHERE {_SPAN}) AS i
         LEFT JOIN (
-            SELECT id, if(status = 'ok', prediction, NULL) AS `answer.prediction`,
+            SELECT id, {HOUR} AS `answer.hour`, if(status = 'ok', prediction, NULL) AS `answer.prediction`,
                 if(status = 'ok', CAST(class, 'Nullable(String)'), NULL) AS `answer.class`,
                 if(status = 'ok' AND mapContains(probabilities, {{positive:String}}),
                     probabilities[{{positive:String}}], NULL) AS `answer.probability`
             FROM predictions FINAL
-            WHERE model = {{model:String}} AND model_version = {{champion:String}} AND {_SPAN}) AS a ON a.id = i.id
+            WHERE model = {{model:String}} AND model_version = {{champion:String}} AND {_SPAN}) AS a
+            ON a.id = i.id AND a.`answer.hour` = i.`input.hour`
         LEFT JOIN (
             SELECT id, argMax(tuple(label), (label_time, o)).1 AS `answer.label`,
                 CAST(argMax(tuple(label_class), (label_time, o)).1, 'Nullable(String)') AS `answer.label_class`

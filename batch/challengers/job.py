@@ -16,7 +16,7 @@ from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
 from batch.results import Failure, Outcome
-from batch.rows.frames import Span, scored_frames, to_arrow_bytes
+from batch.rows.frames import REQUEST, Span, scored_frames, to_arrow_bytes
 from batch.setting import Setting
 from batch.slices.grouping import VALUE_PREFIX, Grouping
 from batch.slices.job import quality_options
@@ -30,7 +30,7 @@ class ComparisonJob:
     """Difference in error of every version from the champion, with its interval and the probability of being better."""
 
     name = "comparison"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = True
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
@@ -107,12 +107,12 @@ def _sliced(setting: Setting, span: Span) -> tuple[Contract, tuple[Failure, ...]
 
 
 def _of_both(values: Mapping[tuple[int, str], pa.Table], start_ms: int, versions: Sequence[str]) -> pa.Table:
-    """Return ``id`` and the slice values of the requests that either version answered, each once."""
+    """Return ``id``, ``hour`` and the slice values of the requests that either version answered, each once."""
     found = [values[start_ms, version] for version in versions if (start_ms, version) in values]
     if not found:
-        return pa.table({"id": pa.array([], pa.string())})
-    names = ["id", *(name for name in found[0].column_names if name.startswith(VALUE_PREFIX))]
-    together = pa.concat_tables(table.select(names) for table in found).to_pandas().drop_duplicates("id")
+        return pa.table({"id": pa.array([], pa.string()), "hour": pa.array([], pa.int64())})
+    names = [*REQUEST, *(name for name in found[0].column_names if name.startswith(VALUE_PREFIX))]
+    together = pa.concat_tables(table.select(names) for table in found).to_pandas().drop_duplicates(REQUEST)
     return pa.Table.from_pandas(together, found[0].select(names).schema, preserve_index=False)
 
 

@@ -20,7 +20,7 @@ from scipy.stats import t, ttest_ind, ttest_rel
 
 from batch.quality.intervals import Floats
 from batch.results import ALL, Metric
-from batch.rows.frames import SCORE_PREFIX, from_arrow_bytes
+from batch.rows.frames import REQUEST, SCORE_PREFIX, from_arrow_bytes
 from batch.slices.grouping import pinned, slices_of
 from batch.slices.ranking import row_errors
 from batch.workers.process import Answer, Calculator, Task
@@ -66,19 +66,19 @@ def answer(task: Task, rows: pd.DataFrame, _: Calculator) -> Answer:
     """Compare two versions. ``rows`` are the challenger's to score, ``champion`` of the options the other's.
 
     Both are Arrow streams as ``batch.rows.frames.scored_frames`` gives them; ``values`` holds the slice values by
-    ``id``.
+    ``id`` and ``hour``.
     Options beside: ``groupings``, ``task`` and ``positive`` of the contract, and ``min_rows`` of the whole.
     """
     options = task.options
     values = from_arrow_bytes(options["values"])
     rules = [pinned(rule, values[rule.column]) for rule in options["groupings"]]
-    champion = from_arrow_bytes(options["champion"]).merge(values, on="id", how="left")
-    challenger = rows.merge(values, on="id", how="left")
-    common = champion[["id"]].merge(challenger[["id"]], on="id")["id"].sort_values()
+    champion = from_arrow_bytes(options["champion"]).merge(values, on=REQUEST, how="left")
+    challenger = rows.merge(values, on=REQUEST, how="left")
+    common = champion[REQUEST].merge(challenger[REQUEST], on=REQUEST, validate="one_to_one").sort_values(REQUEST)
     smaller = min(len(champion), len(challenger))
     method: Method = "paired" if len(common) >= _COMMON * smaller else "unpaired"
     if method == "paired":
-        champion, challenger = (side.set_index("id").loc[common].reset_index() for side in (champion, challenger))
+        champion, challenger = (common.merge(side, on=REQUEST, how="left") for side in (champion, challenger))
     sides = _Sides(champion, challenger, method, options["task"], options.get("positive"))
     metrics = [Metric("", "pair_count", float(len(common)), smaller, _SCIPY, method)]
     metrics += sides.compared(ALL, options["min_rows"], np.ones(len(champion), bool), np.ones(len(challenger), bool))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.references.sets import PREDICTION_PREFIX, PROBABILITY_PREFIX
-from batch.rows.frames import Span, valid_range
+from batch.rows.frames import HOUR, Span, valid_range
 from driftline.contract.model import Contract
 from driftline.store import Store
 
@@ -67,10 +67,11 @@ def error_spec(contract: Contract, version: str) -> ErrorSpec:
 
 
 def error_frames(store: Store, contract: Contract, span: Span) -> dict[str, pa.Table]:
-    """Return the answered predictions with their features and latest labels, by version, ordered by window and id.
+    """Return the answered predictions with their features and latest labels, by version.
 
-    Columns: ``start_ms``, ``id``, ``event_ms``, ``prediction`` (binary: the positive class's probability),
-    ``labelled`` (any label has come), ``label``, ``label_class``, and the features by name.
+    They are ordered by window, id and time. Columns: ``start_ms``, ``id``, ``event_ms``, ``prediction`` (binary: the
+    positive class's probability), ``labelled`` (any label has come), ``label``, ``label_class``, and the features by
+    name.
     """
     features = error_spec(contract, "").columns
     parameters: dict[str, Any] = {**span.parameters(contract), "inputs": contract.raw_inputs_table}
@@ -100,17 +101,18 @@ _ROWS = f"""
         p.answer AS answer, l.labelled AS labelled, l.label AS label, l.label_class AS label_class NAMED
     FROM (
         SELECT model_version, id, toUnixTimestamp64Milli(event_time) AS event_ms, ANSWER AS answer,
-            intDiv(event_ms, {{size:Int64}}) * {{size:Int64}} AS start_ms
+            {HOUR} AS hour, intDiv(event_ms, {{size:Int64}}) * {{size:Int64}} AS start_ms
         FROM predictions FINAL
         WHERE model = {{model:String}} AND {_IN_SPAN} AND has({{starts:Array(Int64)}}, start_ms)
             AND status = 'ok' AND ifNull(isFinite(answer), false)
-        ORDER BY cityHash64(id), id LIMIT {{rows:UInt32}} BY start_ms, model_version) AS p
-    INNER JOIN (SELECT id CHOSEN FROM {{inputs:Identifier}} FINAL WHERE {_IN_SPAN}) AS i ON p.id = i.id
+        ORDER BY cityHash64(id), id, event_ms LIMIT {{rows:UInt32}} BY start_ms, model_version) AS p
+    INNER JOIN (SELECT id, {HOUR} AS `input.hour` CHOSEN FROM {{inputs:Identifier}} FINAL WHERE {_IN_SPAN}) AS i
+        ON p.id = i.id AND p.hour = i.`input.hour`
     LEFT JOIN (
         SELECT id, true AS labelled, argMax(tuple(label), (label_time, o)).1 AS label,
             argMax(tuple(label_class), (label_time, o)).1 AS label_class
         FROM labels FINAL WHERE model = {{model:String}} AND id IN (
             SELECT id FROM predictions WHERE model = {{model:String}} AND {_IN_SPAN})
         GROUP BY id) AS l ON p.id = l.id
-    ORDER BY model_version, start_ms, id
+    ORDER BY model_version, start_ms, id, event_ms
 """  # noqa: S608  # all parts are constants of this module

@@ -34,7 +34,7 @@ class CustomJob:
     """The contract's ``metrics`` per version and window of ``windows.quality``."""
 
     name = "custom"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from batch.rows.frames import JOINED, Span, class_names, split_by
+from batch.rows.frames import HOUR, JOINED, Span, class_names, split_by
 from batch.rows.outcomes import for_task
 from driftline.contract.model import Contract
 from driftline.store import Store
@@ -15,7 +15,7 @@ SCORE_PREFIX = "probability."
 
 
 def scored_inputs(store: Store, contract: Contract, span: Span) -> dict[tuple[int, str], pa.Table]:
-    """Return the rows to score, ordered by id, by (start_ms, model_version); windows of many rows are sampled.
+    """Return the rows to score, ordered by id and hour, by (start_ms, model_version); windows of many rows are sampled.
 
     Columns: ``id``, ``event_time``, the contract's columns, ``prediction``, ``label``, and of classes
     ``probability.CLASS``.
@@ -64,21 +64,22 @@ _OWN = {
 }
 # Our own names hold a dot, which no expression can say and no feature has.
 _ROWS = f"""
-    SELECT `window.start`, `model.version`, `row.id` AS id, event_time, `row.given`, FEATURES, OWN
+    SELECT `window.start`, `model.version`, `row.id` AS id, `row.hour`, event_time, `row.given`, FEATURES, OWN
     FROM (
         SELECT start_ms AS `window.start`, toString(model_version) AS `model.version`, p.id AS `row.id`,
-            answer AS `row.answer`, probabilities AS `row.given`, label AS `row.label` {JOINED}
+            hour AS `row.hour`, answer AS `row.answer`, probabilities AS `row.given`, label AS `row.label` {JOINED}
         WHERE ANSWERED AND VALID) AS s
     LEFT JOIN (
-        SELECT id AS `input.id`, event_time, FEATURES FROM {{inputs:Identifier}} FINAL
+        SELECT id AS `input.id`, {HOUR} AS `input.hour`, event_time, FEATURES FROM {{inputs:Identifier}} FINAL
         WHERE event_time >= fromUnixTimestamp64Milli({{low:Int64}}, 'UTC')
-            AND event_time < fromUnixTimestamp64Milli({{high:Int64}}, 'UTC')) AS i ON `row.id` = `input.id`
+            AND event_time < fromUnixTimestamp64Milli({{high:Int64}}, 'UTC')) AS i
+        ON `row.id` = `input.id` AND `row.hour` = `input.hour`
 """  # noqa: S608  # all parts are constants of this module
 _FRAMES = f"""
     SELECT * FROM (
         SELECT *, SCORES FROM ({_ROWS})
-        ORDER BY cityHash64(id), id LIMIT {{rows:UInt32}} BY `window.start`, `model.version`)
-    ORDER BY `window.start`, `model.version`, id
+        ORDER BY cityHash64(id), id, `row.hour` LIMIT {{rows:UInt32}} BY `window.start`, `model.version`)
+    ORDER BY `window.start`, `model.version`, id, `row.hour`
 """  # noqa: S608
 _AGGREGATE = f"""
     SELECT `window.start` AS start_ms, `model.version` AS model_version, count() AS n, (EXPRESSION) AS value

@@ -3,7 +3,8 @@
 One query serves many windows; every result has a column ``start_ms``, the window's start in epoch
 milliseconds. Windows of more than ``MOST_ROWS`` rows are sampled by a hash of the id, the same rows every time
 and for every version; counts are always exact. Raw tables are read with FINAL, so that a record written twice
-counts once.
+counts once. They keep an id once an hour, so a window of several hours may hold it several times: a row is known by
+``REQUEST``, and rows of two tables belong together when both its columns agree. A label goes by its id alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ MOST_ROWS = 200_000
 _GREATEST_HASH = 2**64 - 1
 MOST_CLASSES = 50
 SCORE_PREFIX = "score."
+REQUEST = ["id", "hour"]
+"""Columns that name a request: its id, and the hour of its event time, counted since 1970."""
 
 # A label is the one with the greatest (label_time, offset); its tuple keeps a null that argMax would skip.
 _LATEST_LABELS = """
@@ -42,6 +45,7 @@ _SPAN = """
 """
 _SAMPLED = "cityHash64(id) <= {highest:Array(UInt64)}[indexOf({starts:Array(Int64)}, start_ms)]"
 _START = "intDiv(toUnixTimestamp64Milli(event_time), {size:Int64}) * {size:Int64} AS start_ms"
+HOUR = "intDiv(toUnixTimestamp64Milli(event_time), 3600000)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,10 @@ def label_counts(store: Store, contract: Contract, span: Span) -> dict[tuple[int
 
 
 def scored_frames(store: Store, contract: Contract, span: Span) -> dict[tuple[int, str], pa.Table]:
-    """Return ``id``, ``prediction`` and ``label`` of the rows to score, ordered by id, by (start_ms, model_version).
+    """Return ``id``, ``hour``, ``prediction`` and ``label`` of the rows to score, by (start_ms, model_version).
 
-    Classes come with ``score.CLASS``, the probability that the version gave to each class; null where it gave none.
+    They are ordered by id and hour. Classes come with ``score.CLASS``, the probability that the version gave to each
+    class; null where it gave none.
     """
     classes = class_names(store, contract, span)
     parameters = {**span.parameters(contract), **{f"class_{index}": name for index, name in enumerate(classes)}}
@@ -123,8 +128,8 @@ def scored_frames(store: Store, contract: Contract, span: Span) -> dict[tuple[in
         for index in range(len(classes))
     )
     table = store.arrow(for_task(_SCORED, contract).replace(", SCORES", scores), parameters)
-    wanted = ("id", "prediction", "label", *(f"score_{index}" for index in range(len(classes))))
-    shown = ["id", "prediction", "label", *(SCORE_PREFIX + name for name in classes)]
+    wanted = (*REQUEST, "prediction", "label", *(f"score_{index}" for index in range(len(classes))))
+    shown = [*REQUEST, "prediction", "label", *(SCORE_PREFIX + name for name in classes)]
     split = split_by(table, ("start_ms", "model_version"), wanted)
     return {key: rows.rename_columns(shown) for key, rows in split.items()}
 
@@ -194,12 +199,12 @@ def split_by(table: pa.Table, keys: Sequence[str], columns: Sequence[str]) -> di
 
 JOINED = f"""
     FROM (
-        SELECT a.start_ms AS start_ms, a.id AS id, a.model_version AS model_version, a.answer AS answer,
+        SELECT a.start_ms AS start_ms, a.id AS id, a.hour AS hour, a.model_version AS model_version, a.answer AS answer,
             a.probabilities AS probabilities, a.status AS status, l.labelled AS labelled,
             NOT l.labelled AND has({{assumed:Array(Int64)}}, a.start_ms) AS assumed,
             if(assumed, ABSENT, l.label) AS label
-        FROM (SELECT {_START}, id, model_version, ANSWER AS answer, probabilities, status FROM predictions FINAL
-              WHERE model = {{model:String}} AND {_SPAN}) AS a
+        FROM (SELECT {_START}, id, {HOUR} AS hour, model_version, ANSWER AS answer, probabilities, status
+              FROM predictions FINAL WHERE model = {{model:String}} AND {_SPAN}) AS a
         LEFT JOIN ({_LATEST_LABELS}) AS l ON a.id = l.id
     ) AS p
 """  # noqa: S608  # all parts are constants of this module
@@ -210,11 +215,11 @@ _COUNTS = f"""
     {JOINED} GROUP BY start_ms, model_version
 """
 _SCORED = f"""
-    SELECT start_ms, model_version, id, answer AS prediction, label, SCORES FROM (
-        SELECT start_ms, model_version, p.id AS id, answer, probabilities, label {JOINED}
+    SELECT start_ms, model_version, id, hour, answer AS prediction, label, SCORES FROM (
+        SELECT start_ms, model_version, p.id AS id, hour, answer, probabilities, label {JOINED}
         WHERE ANSWERED AND VALID
-        ORDER BY cityHash64(id), id LIMIT {{rows:UInt32}} BY start_ms, model_version)
-    ORDER BY start_ms, model_version, id
+        ORDER BY cityHash64(id), id, hour LIMIT {{rows:UInt32}} BY start_ms, model_version)
+    ORDER BY start_ms, model_version, id, hour
 """  # noqa: S608
 _PREDICTIONS = f"""
     SELECT start_ms, model_version, id, answer AS prediction FROM (

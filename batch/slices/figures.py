@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batch.results import DriftSpec, Failure, Metric, ScoreError
-from batch.rows.frames import from_arrow_bytes
+from batch.rows.frames import REQUEST, from_arrow_bytes
 from batch.slices.grouping import Grouping, Slice, pinned, slice_names, slices_of
 from batch.slices.ranking import excesses, parity_gaps, row_errors
 from batch.workers.process import ENGINE, Answer, Calculator, Task, as_kind
@@ -108,7 +108,7 @@ def _pinned(task: Task, rows: pd.DataFrame) -> list[Grouping]:
 def answer_quality(task: Task, rows: pd.DataFrame, calculator: Calculator) -> Answer:
     """Judge a version per slice; ``rows`` are its predictions.
 
-    They have ``id``, the flags ``failed``, ``labelled`` and ``scored``, and the slice values.
+    They have ``id`` and ``hour``, the flags ``failed``, ``labelled`` and ``scored``, and the slice values.
     Options: ``scored`` (an Arrow stream of the rows to score, as ``batch.rows.frames.scored_frames`` gives them, or
     None), ``groupings``, ``task`` (the contract's), and ``quality`` (the options of its figures).
     """
@@ -118,11 +118,11 @@ def answer_quality(task: Task, rows: pd.DataFrame, calculator: Calculator) -> An
         return Answer(tuple(metrics))
     answered = from_arrow_bytes(task.options["scored"])
     names = [rule.column for rule in rules]
-    scored = answered.merge(rows[["id", *names]], on="id", how="inner", validate="one_to_one")
+    scored = answered.merge(rows[[*REQUEST, *names]], on=REQUEST, how="inner", validate="one_to_one")
     judged = [one for one in slices_of(scored, rules) if one.rows.sum() >= one.rule.min_rows]
     failures: list[Failure] = []
     for one in judged:
-        part = scored[one.rows].drop(columns=["id", *names]).reset_index(drop=True)
+        part = scored[one.rows].drop(columns=[*REQUEST, *names]).reset_index(drop=True)
         found = figures(task, part, calculator)
         metrics += [replace(metric, slice=one.name) for metric in found.metrics]
         failures += [Failure(failure.column, f"slice {one.name}: {failure.error}") for failure in found.failures]

@@ -36,7 +36,7 @@ class SlicesJob:
     """Figures of every slice that the contract names."""
 
     name = "slices"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = True
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:

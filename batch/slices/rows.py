@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from batch.references.sets import Reference
 from batch.results import Failure
-from batch.rows.frames import JOINED, Span, split_by
+from batch.rows.frames import HOUR, JOINED, REQUEST, Span, split_by
 from batch.rows.outcomes import for_task
 from batch.slices.grouping import VALUE_PREFIX, Grouping, by_frequency
 from driftline.contract.model import Contract
@@ -98,15 +98,15 @@ def sliced_inputs(store: Store, contract: Contract, span: Span, columns: Sequenc
 
 
 def members(store: Store, contract: Contract, span: Span) -> dict[tuple[int, str], pa.Table]:
-    """Return ``id``, ``failed``, ``labelled``, ``scored`` and the slice values of predictions.
+    """Return ``id``, ``hour``, ``failed``, ``labelled``, ``scored`` and the slice values of predictions.
 
-    By (start_ms, model_version). An input that is not there has no value.
+    By (start_ms, model_version). Values are those of the input of the same id and hour; none where there is no input.
     """
     parameters = {**span.parameters(contract), "inputs": contract.raw_inputs_table}
     sql = for_task(_MEMBERS, contract)
     names = _value_names(contract)
     sql = sql.replace("NAMES", ", ".join(names)).replace("SLICES", _selected(contract))
-    wanted = ("id", "failed", "labelled", "scored", *names)
+    wanted = (*REQUEST, "failed", "labelled", "scored", *names)
     split = split_by(store.arrow(sql, parameters), ("start_ms", "model_version"), wanted)
     return {(key[0], key[1]): rows for key, rows in split.items()}
 
@@ -193,14 +193,13 @@ _INPUTS = f"""
 _TRIED = f"""
     SELECT countIf(NOT ignore(NAMES)) FROM (SELECT {_START}, SLICES FROM {{inputs:Identifier}} WHERE {_SPAN})
 """  # noqa: S608
-_IDS = f"""
-    SELECT id FROM (SELECT id, {_START} FROM predictions WHERE model = {{model:String}} AND {_SPAN})
-"""  # noqa: S608
 _MEMBERS = f"""
-    SELECT start_ms, model_version, id, failed, labelled, scored, NAMES FROM (
-        SELECT start_ms, model_version, p.id AS id, NOT (ANSWERED) AS failed, labelled, ANSWERED AND VALID AS scored
-        {JOINED} ORDER BY cityHash64(id), id LIMIT {{rows:UInt32}} BY start_ms, model_version) AS m
+    SELECT m.start_ms AS start_ms, model_version, m.id AS id, m.hour AS hour, failed, labelled, scored, NAMES FROM (
+        SELECT start_ms, model_version, p.id AS id, hour, NOT (ANSWERED) AS failed, labelled,
+            ANSWERED AND VALID AS scored
+        {JOINED} ORDER BY cityHash64(id), id, hour LIMIT {{rows:UInt32}} BY start_ms, model_version) AS m
     LEFT JOIN (
-        SELECT id, SLICES FROM {{inputs:Identifier}} FINAL WHERE id IN ({_IDS}) LIMIT 1 BY id) AS i ON m.id = i.id
-    ORDER BY start_ms, model_version, id
+        SELECT {_START}, id AS `input.id`, {HOUR} AS `input.hour`, SLICES FROM {{inputs:Identifier}} FINAL
+        WHERE {_SPAN}) AS i ON m.id = i.`input.id` AND m.hour = i.`input.hour`
+    ORDER BY start_ms, model_version, id, hour
 """  # noqa: S608

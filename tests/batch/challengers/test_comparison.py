@@ -151,10 +151,10 @@ def test_the_order_in_which_predictions_and_labels_come_does_not_matter(store, w
 
 def asked(champion: pd.DataFrame, challenger: pd.DataFrame, values: pd.DataFrame, kind: str = "regression") -> Answer:
     def stream(frame: pd.DataFrame) -> bytes:
-        return to_arrow_bytes(pa.Table.from_pandas(frame, preserve_index=False))
+        return to_arrow_bytes(pa.Table.from_pandas(frame.assign(hour=0), preserve_index=False))
 
     options = {"champion": stream(champion), "values": stream(values), "groupings": [ZONE], "task": kind, "min_rows": 5}
-    return answer(Task("comparison", b"", options=options), challenger, Calculator())
+    return answer(Task("comparison", b"", options=options), challenger.assign(hour=0), Calculator())
 
 
 rows = st.lists(
