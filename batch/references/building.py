@@ -141,7 +141,9 @@ def facts_of(
     """Return what is known of all rows of ``frame``; without a column ``label`` nothing of quality."""
     categories, numbers = contract.columns_of_type("category"), contract.columns_of_type("number")
     vocabularies = {name: sorted(map(str, frame[name].dropna().unique())) for name in categories}
-    quantiles = {name: frame[name].quantile(list(_QUANTILES.values())) for name in numbers}
+    # An infinite value is not a great one but none at all, as in the windows' drift.
+    finite = {name: frame[name][np.isfinite(frame[name].astype("float64"))] for name in numbers}
+    quantiles = {name: found.quantile(list(_QUANTILES.values())) for name, found in finite.items()}
     return ReferenceFacts(
         rows=len(frame),
         sampled_rows=sampled_rows,
@@ -149,7 +151,7 @@ def facts_of(
         quantiles={
             name: {key: float(found[share]) for key, share in _QUANTILES.items()}
             for name, found in quantiles.items()
-            if found.notna().all()
+            if np.isfinite(found).all()
         },
         missing_shares={name: float(frame[name].isna().mean()) for name in contract.columns},
         **quality_facts(frame, contract, versions, workers),

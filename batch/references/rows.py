@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch.references.sets import PREDICTION_PREFIX, PROBABILITY_PREFIX
+from batch.references.values import as_flag, as_text
 from driftline.contract import Contract
 from driftline.errors import InputDataError
 
@@ -27,8 +29,8 @@ def holds_rows(path: Path, contract: Contract) -> bool:
 def read_rows(path: Path, contract: Contract) -> pd.DataFrame:
     """Return the file's rows as ``build_reference`` wants them; an absent ``id`` becomes the row's number.
 
-    A time without a zone is the contract's ``event_time.timezone``. A classifier's answers are what its
-    probabilities say, where there are any, as in its windows.
+    A time without a zone is the contract's ``event_time.timezone``. An infinite number is missing, as in an event. A
+    classifier's answers are what its probabilities say, where there are any, as in its windows.
 
     Raises:
         InputDataError: a column holds values of another type than the contract says.
@@ -45,7 +47,9 @@ def read_rows(path: Path, contract: Contract) -> pd.DataFrame:
     for name in numbers:
         frame[name] = _numbers(frame[name], path, name)
     for name in texts:
-        frame[name] = frame[name].map(_text, na_action="ignore").astype(object)
+        frame[name] = frame[name].map(as_text, na_action="ignore").astype(object)
+    for name in contract.columns_of_type("boolean"):
+        frame[name] = _flags(frame[name], path, name)
     if contract.task != "regression":
         for version in contract.versions.all:
             decide(frame, contract, version)
@@ -87,12 +91,19 @@ def _moments(column: pd.Series, path: Path, contract: Contract) -> pd.Series:
 
 def _numbers(column: pd.Series, path: Path, name: str) -> pd.Series:
     try:
-        return column.astype("float64")
+        numbers = column.astype("float64")
     except (TypeError, ValueError) as error:
         msg = f"{path}: `{name}` must hold numbers; {error}; convert it and write the file again"
         raise InputDataError(msg) from error
+    return numbers.where(np.isfinite(numbers))
 
 
-def _text(value: object) -> str:
-    """Return a class as events carry it: a column of whole numbers with a gap comes back as floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _flags(column: pd.Series, path: Path, name: str) -> pd.Series:
+    """Return booleans as windows have them: 0 and 1 would be two more values beside theirs."""
+    flags = column.map(as_flag, na_action="ignore")
+    wrong = column[flags.isna() & column.notna()]
+    if len(wrong):
+        rule = f"`{name}` must hold booleans, as true and false or as 1 and 0"
+        msg = f"{path}: {rule}; got {wrong.iloc[0]}; convert it and write the file again"
+        raise InputDataError(msg)
+    return flags

@@ -77,7 +77,7 @@ def load_reference(store: Store, model: str, reference_id: str | None = None) ->
     """Return a set, the current one unless named; None where there is none.
 
     Raises:
-        DamagedReference: the stored rows are.
+        DamagedReference: the stored rows or facts are.
     """
     rows = store.query(
         "SELECT reference_id, facts, frame, frame_crc32 FROM reference_sets FINAL WHERE model = {model:String} "
@@ -87,14 +87,25 @@ def load_reference(store: Store, model: str, reference_id: str | None = None) ->
     if not rows:
         return None
     row = rows[0]
-    damaged = f"reference {row['reference_id']} of {model} is damaged in the store; build it again from its rows"
     try:
         parquet = base64.b64decode(row["frame"], validate=True)
     except ValueError as error:
-        raise DamagedReference(damaged) from error
+        raise _damaged(model, row["reference_id"]) from error
     if zlib.crc32(parquet) != row["frame_crc32"]:
-        raise DamagedReference(damaged)
-    return Reference(row["reference_id"], msgspec.json.decode(row["facts"], type=ReferenceFacts), parquet)
+        raise _damaged(model, row["reference_id"])
+    return Reference(row["reference_id"], _decoded(model, row["reference_id"], row["facts"]), parquet)
+
+
+def _decoded(model: str, reference_id: str, facts: str) -> ReferenceFacts:
+    try:
+        return msgspec.json.decode(facts, type=ReferenceFacts)
+    except msgspec.DecodeError as error:
+        raise _damaged(model, reference_id) from error
+
+
+def _damaged(model: str, reference_id: str) -> DamagedReference:
+    msg = f"reference {reference_id} of {model} is damaged in the store; build it again from its rows"
+    return DamagedReference(msg)
 
 
 def list_references(store: Store, model: str) -> list[ReferenceInfo]:
@@ -127,12 +138,13 @@ def reference_facts(store: Store, model: str, reference_id: str) -> ReferenceFac
 
     Raises:
         InputDataError: there is no such set.
+        DamagedReference: its facts are damaged.
     """
     facts = store.scalar(
         "SELECT facts FROM reference_sets FINAL WHERE model = {model:String} AND reference_id = {id:String}",
         {"model": model, "id": reference_info(store, model, reference_id).reference_id},
     )
-    return msgspec.json.decode(facts, type=ReferenceFacts)
+    return _decoded(model, reference_id, facts)
 
 
 def promote(store: Store, model: str, reference_id: str) -> None:

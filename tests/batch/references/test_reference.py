@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import jensenshannon
 
-from batch.references.sets import list_references, load_reference, promote
+from batch.references.rows import read_rows
+from batch.references.sets import list_references, load_reference, promote, reference_facts
 from driftline.errors import DamagedReference, InputDataError
 from tests.batch.conftest import Monitored, trips
 
@@ -99,6 +102,53 @@ def test_a_damaged_set_stops_the_jobs_that_need_it_alone_until_it_is_built_again
     assert load_reference(monitored.store, model) is not None
     assert monitored.run("drift").failures == 0
     assert monitored.metrics("drift_score") != {}
+
+
+def test_facts_that_cannot_be_read_are_damage_that_building_again_mends(monitored: Monitored) -> None:
+    model, frame = monitored.contract.model, trips(100, 14)
+    known = monitored.build_reference(frame)
+    sound = reference_facts(monitored.store, model, known)
+    monitored.store.execute(
+        "INSERT INTO reference_sets SELECT * REPLACE (now64(3) + 1 AS promoted, "
+        "replaceRegexpOne(facts, '\"quantile_95\":[0-9.]+', '\"quantile_95\":null') AS facts) "
+        "FROM reference_sets FINAL WHERE model = {m:String}",
+        {"m": model},
+    )
+    for read in (
+        lambda: load_reference(monitored.store, model),
+        lambda: reference_facts(monitored.store, model, known),
+    ):
+        with pytest.raises(DamagedReference) as caught:
+            read()
+        assert str(caught.value) == (
+            f"reference {known} of {model} is damaged in the store; build it again from its rows"
+        )
+    assert monitored.build_reference(frame) == known
+    assert reference_facts(monitored.store, model, known) == sound
+
+
+def test_facts_of_infinities_are_those_of_the_finite_numbers_and_can_be_read_again(monitored: Monitored) -> None:
+    frame = trips(200, 15)
+    frame.loc[frame.index % 8 == 0, "distance"] = np.inf
+    loaded = load_reference(monitored.store, monitored.contract.model, monitored.build_reference(frame))
+    assert loaded is not None
+    finite = frame["distance"].where(np.isfinite(frame["distance"]))
+    assert loaded.facts.quantiles["distance"]["quantile_95"] == pytest.approx(finite.quantile(0.95))
+
+
+def test_a_files_zeros_and_ones_have_not_drifted_from_the_booleans_of_windows(
+    monitored: Monitored, tmp_path: Path
+) -> None:
+    past = trips(400, 16)
+    past.assign(shared=past["shared"].astype(int)).to_parquet(tmp_path / "past.parquet")
+    monitored.build_reference(read_rows(tmp_path / "past.parquet", monitored.contract))
+    now = trips(200, 17, days=1)
+    monitored.add(now)
+    monitored.log.complete()
+    monitored.run("drift")
+    [score] = [row["value"] for row in monitored.rows("drift_score", "shared") if row["granularity"] == "1d"]
+    shares = [[(~part["shared"]).mean(), part["shared"].mean()] for part in (past, now)]
+    assert score == pytest.approx(jensenshannon(*shares), abs=1e-9)
 
 
 def test_a_frame_without_a_column_of_the_contract_is_refused(monitored: Monitored) -> None:

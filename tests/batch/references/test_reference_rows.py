@@ -87,3 +87,34 @@ def test_a_class_that_is_not_given_is_the_likeliest(tmp_path: Path) -> None:
     assert found["prediction.champion"].tolist()[:2] == ["1", "2"]
     assert pd.isna(found["prediction.champion"][2])
     assert found["label"].tolist()[::2] == ["1", "2"]  # whole numbers with a gap, as Parquet keeps them
+
+
+FLAGS = parse_contract("model: flags\ncolumns: {km: {type: number}, shared: {type: boolean}}\n", "m.yaml")
+
+
+@pytest.mark.parametrize(
+    "given", [[True, False, None], [1, 0, None], ["true", "FALSE", None], ["1", "0", None], [1.0, 0.0, None]]
+)
+def test_booleans_are_true_and_false_however_the_file_writes_them(tmp_path: Path, given: list[object]) -> None:
+    found = read_rows(written(tmp_path, event_time=[pd.Timestamp("2024-10-27")] * 3, km=[1.0] * 3,
+                              vehicle=[7] * 3, label=[2.0] * 3, shared=given), FLAGS)  # fmt: skip
+    assert found["shared"].map(str, na_action="ignore").tolist()[:2] == ["True", "False"]
+    assert pd.isna(found["shared"][2])
+
+
+def test_what_is_no_boolean_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError) as caught:
+        read_rows(written(tmp_path, shared=["maybe"]), FLAGS)
+    assert str(caught.value) == (
+        f"{tmp_path}/rows.parquet: `shared` must hold booleans, as true and false or as 1 and 0; got maybe; "
+        "convert it and write the file again"
+    )
+
+
+def test_an_infinite_number_is_missing(tmp_path: Path) -> None:
+    inf = float("inf")
+    found = read_rows(
+        written(tmp_path, km=[inf], label=[-inf], **{"prediction.champion": [inf], "probability.champion.x": [inf]}),
+        CONTRACT,
+    )
+    assert found[["km", "label", "prediction.champion", "probability.champion.x"]].isna().to_numpy().all()
