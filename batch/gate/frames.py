@@ -14,11 +14,18 @@ import pyarrow as pa
 
 from batch.references.rows import decide
 from batch.references.sets import PREDICTION_PREFIX, PROBABILITY_PREFIX
+from batch.references.values import as_flag, as_text
 from driftline.contract import Contract
 from driftline.errors import InputDataError
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2069, 1, 1, tzinfo=UTC)
-_FLAGS: Mapping[Any, bool] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+_IDS = frozenset({"id", "id_a", "id_b"})
+_ANSWERS = frozenset({"label", "expected", "prediction", "prediction_a", "prediction_b"})
+# What pandas takes for missing. It keeps the list to itself, and asks for it as soon as one column has another.
+_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +47,35 @@ class TypedRows:
 
 
 def read_frame(path: Path, contract: Contract) -> pd.DataFrame:
-    """Return the rows of a Parquet or CSV file; in CSV, ids, categories and texts stay as they are written.
+    """Return the rows of a Parquet or CSV file.
+
+    In CSV, ids, categories, texts and a classifier's classes stay as they are written, and only an empty one is
+    missing.
 
     Raises:
         InputDataError: it is neither, or cannot be read.
     """
-    texts = ["id", *contract.columns_of_type("category", "text")]
-    texts += ["label", "expected"] if contract.task != "regression" else []
     try:
-        if path.suffix == ".csv":
-            kinds: Any = dict.fromkeys([*texts, "id_a", "id_b"], str)
-            frame: pd.DataFrame = pd.read_csv(path, dtype=kinds)
-        else:
-            frame = pd.read_parquet(path)
+        return _read_csv(path, contract) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as {'CSV' if path.suffix == '.csv' else 'Parquet'}: {error}"
         raise InputDataError(msg) from error
+
+
+def _read_csv(path: Path, contract: Contract) -> pd.DataFrame:
+    names = list(map(str, pd.read_csv(path, nrows=0).columns))
+    texts = [name for name in names if _is_text(name, contract)]
+    kinds: Any = dict.fromkeys(texts, str)
+    missing: Any = {**dict.fromkeys(names, _MISSING), **dict.fromkeys(texts, ("",))}
+    frame: pd.DataFrame = pd.read_csv(path, dtype=kinds, na_values=missing, keep_default_na=False)
     return frame
+
+
+def _is_text(name: str, contract: Contract) -> bool:
+    if name in contract.columns:
+        return contract.columns[name].type in ("category", "text")
+    is_answer = name in _ANSWERS or name.startswith(PREDICTION_PREFIX)
+    return name in _IDS or (is_answer and contract.task != "regression")
 
 
 def typed_rows(frame: pd.DataFrame, contract: Contract, source: str) -> TypedRows:
@@ -110,11 +129,11 @@ def _kinds(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
 def _converted(values: pd.Series, kind: str, contract: Contract) -> tuple[pd.Series, int, int]:
     """Return ``values`` as ``kind``, and how many became null for their type and for being infinite."""
     if kind in ("category", "text"):
-        return values.map(_text, na_action="ignore").astype(object), 0, 0
+        return values.map(as_text, na_action="ignore").astype(object), 0, 0
     if kind == "datetime":
         found = _moments(values, contract)
     elif kind == "boolean":
-        found = values.map(lambda one: _FLAGS.get(one.lower() if isinstance(one, str) else one), na_action="ignore")
+        found = values.map(as_flag, na_action="ignore")
     elif values.dtype == bool:
         return pd.Series(np.nan, index=values.index), len(values), 0
     else:
@@ -124,14 +143,10 @@ def _converted(values: pd.Series, kind: str, contract: Contract) -> tuple[pd.Ser
     return found, int((values.notna() & found.isna()).sum()), 0
 
 
-def _text(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
 def _ids(frame: pd.DataFrame) -> pd.Series:
     if "id" not in frame:
         return pd.Series([str(row) for row in range(len(frame))], index=frame.index)
-    return frame["id"].map(_text)
+    return frame["id"].map(as_text)
 
 
 def _event_times(frame: pd.DataFrame, contract: Contract, source: str) -> pd.Series:

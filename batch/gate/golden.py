@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from batch.references.sets import PREDICTION_PREFIX
+from batch.references.values import as_text
 from driftline.errors import InputDataError
 
 # Enough for numbers that went through text and back.
@@ -50,7 +51,7 @@ def golden_lines(table: pd.DataFrame, rows: pd.DataFrame, version: str, task: st
     answers = _answers(rows, version)
     wrong = []
     for row in table.to_dict("records"):
-        given = row["prediction"] if "prediction" in table else answers.get(_key(row["id"]))
+        given = row["prediction"] if "prediction" in table else answers.get(as_text(row["id"]))
         expected, tolerance = _as(task, row["expected"]), _tolerance(row)
         if not _equal(_as(task, given), expected, tolerance):
             around = f" ± {tolerance:g}" if task == "regression" else ""
@@ -74,7 +75,7 @@ def behaviour_lines(table: pd.DataFrame, rows: pd.DataFrame, version: str, task:
     found: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
         wrong = found.setdefault(str(row.get("name") or row["relation"]), [])
-        sides = [row.get(f"prediction_{side}", answers.get(_key(row[f"id_{side}"]))) for side in "ab"]
+        sides = [row.get(f"prediction_{side}", answers.get(as_text(row[f"id_{side}"]))) for side in "ab"]
         wrong.append("" if _stands(row, sides, task) else _broken(row, sides))
     for name, outcomes in found.items():
         broken = tuple(text for text in outcomes if text)
@@ -106,7 +107,7 @@ def _as(task: str, value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if task != "regression":
-        return str(value)
+        return as_text(value)
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
@@ -123,10 +124,6 @@ def _tolerance(row: Mapping[Any, Any]) -> float:
 def _answers(rows: pd.DataFrame, version: str) -> Mapping[str, Any]:
     column = PREDICTION_PREFIX + version
     return dict(zip(rows["id"], rows[column], strict=True)) if column in rows else {}
-
-
-def _key(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _shown(value: Any) -> str:

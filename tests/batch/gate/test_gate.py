@@ -110,6 +110,63 @@ def test_a_file_that_is_neither_parquet_nor_csv_is_refused(contract: Contract, t
     assert read_frame(tmp_path / "rows.csv", contract).to_dict("records") == [{"id": "007", "zone": "074"}]
 
 
+CLASSES = parse_contract(
+    "{model: kinds, task: multiclass, columns: {km: {type: number}, note: {type: text}, ok: {type: boolean}}}", "t"
+)
+
+
+def test_a_csv_has_a_classifiers_answers_as_its_labels_are(tmp_path: Path) -> None:
+    """Texts as a spreadsheet would not leave them: words that pandas reads as booleans, and leading zeros."""
+    for answer in ("true", "01", "1e3"):
+        (tmp_path / "rows.csv").write_text(
+            "km,note,ok,label,prediction.champion,probability.champion.x\n" + f"1,a,true,{answer},{answer},0.5\n" * 2
+        )
+        (tmp_path / "golden.csv").write_text(f"id,expected,prediction\n07,{answer},{answer}\n")
+        (tmp_path / "pairs.csv").write_text(
+            f"id_a,id_b,relation,prediction_a,prediction_b\n1,2,equal,{answer},{answer}0\n"
+        )
+
+        rows = read_frame(tmp_path / "rows.csv", CLASSES)
+        [golden] = golden_lines(read_frame(tmp_path / "golden.csv", CLASSES), ROWS, "v", "multiclass")
+        [pairs] = behaviour_lines(read_frame(tmp_path / "pairs.csv", CLASSES), ROWS, "v", "multiclass")
+
+        assert rows["label"].tolist() == rows["prediction.champion"].tolist() == [answer] * 2
+        assert (rows["probability.champion.x"].tolist(), rows["ok"].tolist()) == ([0.5] * 2, [True] * 2)
+        assert golden.wrong == ()
+        assert pairs.wrong == (f"ids 1 and 2 gave {answer} and {answer}0; the first must be equal",)
+
+
+def test_a_regressions_answers_in_a_csv_are_numbers(contract: Contract, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,label,prediction\n01,02,NA\n03,,4\n")
+
+    rows = read_frame(tmp_path / "rows.csv", contract)
+
+    assert rows["label"].tolist()[:1] == [2.0]
+    assert rows["prediction"].tolist()[1:] == [4.0]
+    assert (rows["label"].isna().tolist(), rows["prediction"].isna().tolist()) == ([False, True], [True, False])
+
+
+def test_a_word_for_nothing_is_a_text_like_any_other_and_a_missing_number(tmp_path: Path) -> None:
+    words = ["NA", "None", "null", "nan", "n/a", "NULL", "N/A"]
+    (tmp_path / "rows.csv").write_text("id,note,km,label\n" + "".join(f"{w},{w},{w},{w}\n" for w in words) + "x,,,\n")
+
+    rows = read_frame(tmp_path / "rows.csv", CLASSES)
+
+    for name in ("id", "note", "label"):
+        assert rows[name].tolist()[:-1] == words
+    assert rows[["note", "label"]].isna().sum().tolist() == [1, 1]
+    assert rows["km"].isna().all()
+
+
+def test_whole_numbers_that_parquet_has_as_floats_are_the_same_class(tmp_path: Path) -> None:
+    pd.DataFrame({"id": [1.0, None], "expected": [1.0, 2.0]}).to_parquet(tmp_path / "golden.parquet")
+    rows = typed_rows(pd.DataFrame({"km": 0, "note": "", "ok": 1, "id": [1], "prediction": [1.0]}), CLASSES, "f")
+
+    [found] = golden_lines(read_frame(tmp_path / "golden.parquet", CLASSES), rows.frame, "champion", "multiclass")
+
+    assert found.wrong == ("id nan gave no prediction, expected 2",)
+
+
 def test_one_window_holds_every_time_and_every_rule_is_of_it() -> None:
     checks = "checks: [{metric: missing_share, column: distance, max: 0.1, granularity: 1h}]"
     contract = offline(contract_named("offline", checks))
