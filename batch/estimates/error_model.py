@@ -29,6 +29,8 @@ ENGINE = f"scikit-learn {sklearn.__version__}"
 FEWEST_ROWS = 200
 # Enough for an error that many columns explain; ten times as many take ten times as long and change little.
 MOST_TRAINING_ROWS = 20_000
+# The mean of fewer residuals says more of them than of their day.
+_FEWEST_OF_DAY = 30
 _FOLDS = 3
 _REPLICATES = 1000
 _MOST_DRAWN = 2000
@@ -49,7 +51,8 @@ class Interval:
 class ErrorModel:
     """Expects an error of a row.
 
-    ``residuals`` are realised minus expected errors of each day of the reference, by models that did not see it.
+    ``residuals`` are realised minus expected errors by models that did not see these rows, of each day of the reference
+    or of several days with few rows.
     """
 
     spec: ErrorSpec
@@ -157,20 +160,46 @@ def fit_error_model(spec: ErrorSpec, reference: Rows) -> ErrorModel | None:
     if len(rows) < FEWEST_ROWS:
         return None
     features, regressor = _fitted(spec, rows)
-    residuals = rows["error"].to_numpy() - _unseen_by_day(spec, rows)
-    days = tuple(residuals[places] for places in rows.groupby("day").indices.values())
-    return ErrorModel(spec, features, regressor, days, error_profile(spec, rows))
+    residuals = rows["error"].to_numpy() - _unseen(spec, rows)
+    return ErrorModel(spec, features, regressor, _by_day(residuals, rows["day"]), error_profile(spec, rows))
 
 
-def _unseen_by_day(spec: ErrorSpec, rows: Rows) -> np.ndarray:
-    """Return the expected error of each row by a model that has seen no row of its day."""
-    days = rows["day"].nunique()
-    folds = GroupKFold(min(_FOLDS, days)) if days > 1 else KFold(_FOLDS, shuffle=True, random_state=0)
+def _by_day(residuals: np.ndarray, days: pd.Series) -> tuple[np.ndarray, ...]:
+    """Return the residuals of each day; days of few rows are joined in their order, and what is left over is left out.
+
+    So strays of other years are no day that a window could be like, and quiet models have their weeks instead of days.
+    """
+    parts = [part.to_numpy() for _, part in pd.Series(residuals).groupby(days.to_numpy())]
+    whole = [part for part in parts if len(part) >= _FEWEST_OF_DAY]
+    joined = np.empty(0)
+    for part in parts:
+        if len(part) < _FEWEST_OF_DAY:
+            joined = np.concatenate([joined, part])
+            if len(joined) >= _FEWEST_OF_DAY:
+                whole.append(joined)
+                joined = np.empty(0)
+    return tuple(whole)
+
+
+def _unseen(spec: ErrorSpec, rows: Rows) -> np.ndarray:
+    """Return the expected error of each row by a model that has not seen it, nor a row of its day where it can be."""
     expected = np.empty(len(rows))
-    for seen, unseen in folds.split(rows, groups=rows["day"] if days > 1 else None):
+    for seen, unseen in _folds(rows["day"]):
         features, regressor = _fitted(spec, rows.iloc[seen])
         expected[unseen] = ErrorModel(spec, features, regressor, ()).expected(rows.iloc[unseen])
     return expected
+
+
+def _folds(days: pd.Series) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the places to learn from and to expect: by whole days, unless one day has nearly all rows.
+
+    What a few strays of other days teach of that day says how little they are, not how wrong the model is.
+    """
+    if days.nunique() > 1:
+        by_day = list(GroupKFold(min(_FOLDS, days.nunique())).split(days, groups=days))
+        if min(len(seen) for seen, _ in by_day) >= min(FEWEST_ROWS, len(days) // _FOLDS):
+            return by_day
+    return list(KFold(_FOLDS, shuffle=True, random_state=0).split(days))
 
 
 def _fitted(spec: ErrorSpec, rows: Rows) -> tuple[_Features, HistGradientBoostingRegressor | IsotonicRegression]:

@@ -51,7 +51,7 @@ class EstimateJob:
     """The expected error of each version per window of ``windows.quality``, and which columns moved it."""
 
     name = "estimate"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
@@ -81,7 +81,7 @@ class CorrectionJob:
     """The gap between realised and expected error, and the error corrected for labels that have not come."""
 
     name = "correction"
-    algorithm_version = "1"
+    algorithm_version = "2"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:

@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from batch.estimates.error_model import fit_error_model, reference_rows
+from batch.estimates.error_model import Interval, fit_error_model, reference_rows
 from batch.estimates.frames import error_frames, error_spec
 from batch.jobs import run_due
 from batch.references.building import build_reference
@@ -261,6 +261,48 @@ def test_one_stray_row_of_another_year_does_not_widen_the_interval(monitored: Mo
     strayed = replace(model, residuals=(np.array([50.0]), *model.residuals))
     healthy, found = model.interval(np.full(100, 3.0)), strayed.interval(np.full(100, 3.0))
     assert found.upper - found.lower == pytest.approx(healthy.upper - healthy.lower, rel=0.2)
+
+
+def strays(n: int) -> pd.DataFrame:
+    """Rows that a device with a wrong clock sent: every one of a day of its own in 2009, and of a zone of its own."""
+    times = pd.date_range("2009-01-01", periods=n, freq="D", tz="UTC").as_unit("ms")
+    return uneven(n, 29, days=1).assign(event_time=times, zone=[f"z{row}" for row in range(n)])
+
+
+def interval_of(monitored: Monitored, past: pd.DataFrame, now: pd.DataFrame) -> Interval:
+    spec = error_spec(monitored.contract, "champion")
+    with threadpool_limits(limits=1):
+        model = fit_error_model(spec, past)
+        assert model is not None
+        return model.interval(model.expected(reference_rows(spec, now)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 29])
+def test_a_day_among_strays_is_not_expected_by_what_they_teach(monitored: Monitored, n: int) -> None:
+    day, now = uneven(300, 27, days=1), uneven(400, 28, days=1)
+    alone = interval_of(monitored, day, now)
+    among = interval_of(monitored, pd.concat([strays(n), day], ignore_index=True), now)
+    assert among.lower < among.value < among.upper
+    assert (among.lower, among.upper) == pytest.approx((alone.lower, alone.upper), rel=0.15)
+
+
+def test_few_rows_a_day_do_not_widen_the_interval(monitored: Monitored) -> None:
+    now = uneven(400, 28, days=1)
+    busy, quiet = (interval_of(monitored, uneven(300, 30, days=days), now) for days in (4, 60))
+    assert quiet.lower < realised(now) < quiet.upper
+    assert quiet.upper - quiet.lower < 1.5 * (busy.upper - busy.lower)
+
+
+def test_a_reference_of_many_days_is_expected_day_by_day(monitored: Monitored) -> None:
+    """Every second day's errors are five times as great, which nobody can know of a day that he has not seen."""
+    past = uneven(600, 31, days=6)
+    stretch = 1 + 4 * (past["event_time"].dt.day % 2)
+    past["prediction.champion"] = past["label"] + stretch * (past["prediction.champion"] - past["label"])
+    with threadpool_limits(limits=1):
+        model = fit_error_model(error_spec(monitored.contract, "champion"), past)
+    assert model is not None
+    assert [len(part) for part in model.residuals] == past.groupby(past["event_time"].dt.floor("D")).size().tolist()
+    assert np.mean([abs(part.mean()) for part in model.residuals]) > 2
 
 
 def test_expected_answers_of_a_classifier_follow_from_calibrated_probabilities(
