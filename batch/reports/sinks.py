@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import re
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,12 @@ from typing import Any, Literal
 from batch.reports.files import ReportKey
 from driftline.errors import UsageError
 from driftline.store import Store
+
+_NOT_MLFLOWS = re.compile(r"[^A-Za-z0-9_.\- ]")
+# MLflow's limit.
+_MOST_CHARACTERS = 250
+Figure = tuple[str, str]
+"""A metric and its column, ``""`` for a figure of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,9 @@ def send_to_mlflow(store: Store, key: ReportKey, sink: Sink, file: Path) -> str:
     name = f"{key.model_version} {key.granularity} {key.window.start:%Y-%m-%dT%H:%MZ}"
     with mlflow.start_run(run_id=earlier) if earlier else mlflow.start_run(run_name=name) as run:
         mlflow.set_tags({name: str(value) for name, value in key.row.items()})
-        mlflow.log_metrics(window_figures(store, key))
+        figures = window_figures(store, key)
+        names = mlflow_names(figures)
+        mlflow.log_metrics({names[one]: value for one, value in figures.items()})
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder) / "report.html"
             page.write_bytes(gzip.decompress(file.read_bytes()))
@@ -89,8 +100,8 @@ def send_to_mlflow(store: Store, key: ReportKey, sink: Sink, file: Path) -> str:
     return run_id
 
 
-def window_figures(store: Store, key: ReportKey) -> Mapping[str, float]:
-    """Return the window's stored batch figures as ``metric`` or ``metric/column``, of inputs and of the version."""
+def window_figures(store: Store, key: ReportKey) -> Mapping[Figure, float]:
+    """Return the window's stored batch figures, of inputs and of the version."""
     rows = store.query(
         "SELECT metric, column, value FROM metrics WHERE model = {model:String} AND source = 'batch' "
         "AND slice = 'all' AND model_version IN ('', {version:String}) AND granularity = {granularity:String} "
@@ -102,7 +113,35 @@ def window_figures(store: Store, key: ReportKey) -> Mapping[str, float]:
             "start": key.window.start,
         },
     )
-    return {f"{row['metric']}/{row['column']}".rstrip("/"): row["value"] for row in rows}
+    return {(row["metric"], row["column"]): row["value"] for row in rows}
+
+
+def mlflow_names(figures: Iterable[Figure]) -> Mapping[Figure, str]:
+    """Return a name for each figure that every store of MLflow takes; different figures get different names.
+
+    A column is a folder's entry, ``metric/column``. A class is not, because MLflow's store of files could not have a
+    file ``metric`` of the whole beside that folder. What MLflow takes in no name becomes ``_``.
+
+    Examples
+    --------
+    >>> list(mlflow_names([("mae", ""), ("drift_score", "fare"), ("recall", "class=a/b")]).values())
+    ['mae', 'drift_score/fare', 'recall.class_a_b']
+    """
+    plain = {figure: _mlflow_name(*figure) for figure in figures}
+    often = Counter(plain.values())
+    return {
+        figure: name if often[name] == 1 and len(name) <= _MOST_CHARACTERS else _told_apart(name, figure)
+        for figure, name in plain.items()
+    }
+
+
+def _mlflow_name(metric: str, column: str) -> str:
+    between = "." if column.startswith("class=") else "/" if column else ""
+    return _NOT_MLFLOWS.sub("_", metric) + between + _NOT_MLFLOWS.sub("_", column)
+
+
+def _told_apart(name: str, figure: Figure) -> str:
+    return f"{name[: _MOST_CHARACTERS - 9]}_{zlib.crc32('/'.join(figure).encode()):08x}"
 
 
 def _mlflow() -> Any:
