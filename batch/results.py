@@ -78,8 +78,9 @@ class WorstRow:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not be computed and why; ``column`` is ``""`` for the whole window.
+    """What could not be computed and why; ``column`` is ``""`` for every figure of the ``slice``.
 
+    A slice is one's name, a slice rule's for all that the rule makes, or ``ALL`` for the window and whatever is in it.
     ``is_fatal`` where the computation itself broke off: the run then counts as failed, hides no good one, and the
     window is tried again.
     """
@@ -87,6 +88,7 @@ class Failure:
     column: str
     error: str
     is_fatal: bool = False
+    slice: str = ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ A process that dies in between leaves rows that no view shows; the next attempt 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 
 from batch.ledger.ledger import Candidate, Key
 from batch.ledger.reasons import Vocabularies, with_reasons
-from batch.results import Histogram, Metric, Outcome, WorstRow
+from batch.results import ALL, Histogram, Metric, Outcome, WorstRow
 from driftline.checks import Rule, Verdict, judge
 from driftline.contract.model import Contract
 from driftline.store import Store
@@ -69,7 +69,7 @@ def commit(store: Store, origin: Origin, judged: Sequence[Judged]) -> None:
 def verdict_rows(rules: Sequence[Rule], outcome: Outcome) -> Iterator[_Row]:
     """Yield what every rule says of the outcome."""
     found = {(one.slice, one.column, one.metric): one for one in (*outcome.metrics, *outcome.observed)}
-    failed = {failure.column: failure.error for failure in outcome.failures}
+    failed = {(failure.slice, failure.column): failure.error for failure in outcome.failures}
     for rule in rules:
         metric = found.get((rule.slice, rule.column, rule.metric))
         verdict = _verdict(rule, metric, failed, outcome)
@@ -87,10 +87,10 @@ def verdict_rows(rules: Sequence[Rule], outcome: Outcome) -> Iterator[_Row]:
         }
 
 
-def _verdict(rule: Rule, metric: Metric | None, failed: dict[str, str], outcome: Outcome) -> Verdict:
+def _verdict(rule: Rule, metric: Metric | None, failed: Mapping[tuple[str, str], str], outcome: Outcome) -> Verdict:
     bound = rule.lower if rule.upper is None else rule.upper
     if metric is None:
-        error = failed.get(rule.metric, failed.get(rule.column, failed.get("")))
+        error = _error(rule, failed)
         if error is not None:
             return Verdict("error", bound, error)
         if outcome.withheld:
@@ -100,6 +100,13 @@ def _verdict(rule: Rule, metric: Metric | None, failed: dict[str, str], outcome:
     if outcome.withheld:
         return Verdict("insufficient", bound, outcome.withheld)
     return judge(rule, metric.value, metric.n)
+
+
+def _error(rule: Rule, failed: Mapping[tuple[str, str], str]) -> str | None:
+    """Return why the rule's figure is not there: what is said of its slice, of the rule that made the slice, of all."""
+    slices = dict.fromkeys((rule.slice, rule.slice.partition("=")[0], ALL))
+    places = ((name, column) for name in slices for column in (rule.metric, rule.column, ""))
+    return next((failed[place] for place in places if place in failed), None)
 
 
 def _key_row(one: Judged, model: str) -> _Row:
@@ -139,7 +146,8 @@ def _errors(key: _Row, one: Judged) -> Iterator[_Row]:
     named = {name: value for name, value in key.items() if name != "slice"}
     for failure in one.outcome.failures:
         attempt = min(one.candidate.attempts + 1, _MOST_COUNTED)
-        yield {**named, "column": failure.column, "attempt": attempt, "error": failure.error[:500]}
+        column = failure.column if failure.column or failure.slice == ALL else f"slice {failure.slice}"
+        yield {**named, "column": column, "attempt": attempt, "error": failure.error[:500]}
 
 
 def _run_row(origin: Origin, key: _Row, one: Judged) -> _Row:

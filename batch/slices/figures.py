@@ -69,7 +69,7 @@ def _drift(task: Task, one: Slice, part: pd.DataFrame, calculator: Calculator) -
         try:
             found = drift_score(spec, past, current)
         except ScoreError as error:
-            failures.append(Failure(spec.column, f"slice {one.name}: {error}"))
+            failures.append(Failure(spec.column, f"slice {one.name}: {error}", slice=one.name))
             continue
         shared = (found.n, ENGINE, spec.method, spec.threshold)
         metrics.append(Metric(spec.column, "drift_score", found.score, *shared, slice=one.name))
@@ -125,12 +125,16 @@ def answer_quality(task: Task, rows: pd.DataFrame, calculator: Calculator) -> An
         part = scored[one.rows].drop(columns=[*REQUEST, *names]).reset_index(drop=True)
         found = figures(task, part, calculator)
         metrics += [replace(metric, slice=one.name) for metric in found.metrics]
-        failures += [Failure(failure.column, f"slice {one.name}: {failure.error}") for failure in found.failures]
+        failures += [_of_slice(failure, one.name) for failure in found.failures]
     if len(scored):
         errors = row_errors(task.options["task"], scored)
         metrics += excesses(errors, judged)
         metrics += parity_gaps(task.options, scored, errors, judged)
     return Answer(tuple(metrics), tuple(failures))
+
+
+def _of_slice(failure: Failure, name: str) -> Failure:
+    return replace(failure, error=f"slice {name}: {failure.error}", slice=name)
 
 
 def figures(task: Task, rows: pd.DataFrame, calculator: Calculator) -> Answer:
