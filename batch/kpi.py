@@ -17,11 +17,11 @@ from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.results import Failure, Metric, Outcome
 from batch.rows.frames import HOUR, Span
+from batch.rows.halving import ask_by_halves
 from batch.setting import Setting
 from driftline.checks import Rule
 from driftline.contract.model import Contract
 from driftline.contract.parts import Kpi
-from driftline.errors import StatementRejected
 from driftline.metrics import KPI_PREFIX
 from driftline.store import Store
 
@@ -62,7 +62,7 @@ class KpiJob:
         return found
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
-        """Compute each KPI of all windows in one statement."""
+        """Compute each KPI of all windows in one statement, or in a few where a window has values it cannot compute."""
         span = Span(due[0].key.size, tuple(sorted({one.key.start_ms for one in due})))
         found = _Found()
         for kpi in setting.contract.kpis:
@@ -72,7 +72,7 @@ class KpiJob:
                 "ok",
                 one.tally.n,
                 tuple(found.metrics.get(one.key.start_ms, ())),
-                tuple(found.failures),
+                tuple(found.failures.get(one.key.start_ms, ())),
                 n_predictions=one.tally.n if "labels" in one.parts else 0,
                 n_labels=one.tally.n_labelled,
             )
@@ -87,7 +87,11 @@ class KpiJob:
 @dataclass(slots=True)
 class _Found:
     metrics: dict[int, list[Metric]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    failures: dict[int, list[Failure]] = field(default_factory=dict)
+
+    def fail(self, start_ms: int, kpi: Kpi, error: str) -> None:
+        """Take note that a window has no figure."""
+        self.failures.setdefault(start_ms, []).append(Failure(f"{KPI_PREFIX}{kpi.name}", f"kpi {kpi.name}{error}"))
 
 
 def reads_labels(contract: Contract) -> bool:
@@ -97,24 +101,20 @@ def reads_labels(contract: Contract) -> bool:
 
 def _add(found: _Found, store: Store, contract: Contract, span: Span, kpi: Kpi) -> None:
     parameters: dict[str, Any] = {
-        **span.parameters(contract),
         "inputs": contract.raw_inputs_table,
         "champion": contract.versions.champion,
         "positive": contract.positive_class or "",
     }
-    name = f"{KPI_PREFIX}{kpi.name}"
-    try:
-        rows = store.query(_statement(contract, kpi), parameters)
-    except StatementRejected as error:
-        found.failures.append(Failure(name, f"kpi {kpi.name}: {error}"))
-        return
-    for row in rows:
+    statement = _statement(contract, kpi)
+    asked = ask_by_halves(span, lambda part: store.query(statement, {**parameters, **part.parameters(contract)}))
+    for start_ms, reason in asked.refused.items():
+        found.fail(start_ms, kpi, f": {reason}")
+    for row in asked.rows:
         value = row["value"]
         if not isinstance(value, bool | int | float) and value is not None:
-            found.failures.append(Failure(name, f"kpi {kpi.name} must be a number; got {type(value).__name__}"))
-            return
-        if value is not None and math.isfinite(value):
-            metric = Metric("", name, float(value), row["rows"], method=kpi.sql[:200])
+            found.fail(row["start_ms"], kpi, f" must be a number; got {type(value).__name__}")
+        elif value is not None and math.isfinite(value):
+            metric = Metric("", f"{KPI_PREFIX}{kpi.name}", float(value), row["rows"], method=kpi.sql[:200])
             found.metrics.setdefault(row["start_ms"], []).append(metric)
 
 

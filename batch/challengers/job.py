@@ -16,11 +16,11 @@ from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
 from batch.results import Failure, Outcome
-from batch.rows.frames import REQUEST, Span, scored_frames, to_arrow_bytes
+from batch.rows.frames import REQUEST, scored_frames, to_arrow_bytes
 from batch.setting import Setting
 from batch.slices.grouping import VALUE_PREFIX, Grouping
 from batch.slices.job import quality_options
-from batch.slices.rows import groupings, members, slice_parts, working
+from batch.slices.rows import Working, groupings, members, slice_parts, working
 from batch.workers.process import Answer, Task
 from driftline.checks import COMPARISON_METRICS, Rule
 from driftline.contract.model import Contract
@@ -49,27 +49,9 @@ class ComparisonJob:
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
         """Compare all windows and challengers."""
-        span = span_of(due)
-        contract, broken = _sliced(setting, span)
-        scored = scored_frames(setting.store, contract, span)
-        values = members(setting.store, contract, span) if contract.slices else {}
-        champion = contract.versions.champion
         outcomes: dict[Key, Outcome] = {}
-        asked: list[tuple[Candidate, Task]] = []
-        for one in due:
-            start_ms, sides = one.key.start_ms, (champion, one.key.model_version)
-            if any((start_ms, version) not in scored for version in sides):
-                outcomes[one.key] = Outcome("empty", one.tally.n)
-                continue
-            options = {
-                **_shared_options(contract),
-                "champion": to_arrow_bytes(scored[start_ms, champion]),
-                "values": to_arrow_bytes(_of_both(values, start_ms, sides)),
-            }
-            asked.append((one, Task("comparison", to_arrow_bytes(scored[start_ms, sides[1]]), options=options)))
-        answers = setting.workers.answers(task for _, task in asked)
-        for (one, _), answer in zip(asked, answers, strict=True):
-            outcomes[one.key] = _outcome(one, answer, broken)
+        for part in working(setting.store, setting.contract, span_of(due)):
+            outcomes |= _compared(setting, part, [one for one in due if one.key.start_ms in part.failures])
         return outcomes
 
     def judges(self, rule: Rule, key: Key) -> bool:
@@ -102,8 +84,29 @@ def _shared_options(contract: Contract) -> dict[str, Any]:
     }
 
 
-def _sliced(setting: Setting, span: Span) -> tuple[Contract, tuple[Failure, ...]]:
-    return working(setting.store, setting.contract, span) if setting.contract.slices else (setting.contract, ())
+def _compared(setting: Setting, part: Working, due: Sequence[Candidate]) -> dict[Key, Outcome]:
+    """Compare all windows and challengers of ``due``, by the slice rules that work on them."""
+    contract, span = part.contract, span_of(due)
+    scored = scored_frames(setting.store, contract, span)
+    values = members(setting.store, contract, span) if contract.slices else {}
+    champion = contract.versions.champion
+    outcomes: dict[Key, Outcome] = {}
+    asked: list[tuple[Candidate, Task]] = []
+    for one in due:
+        start_ms, sides = one.key.start_ms, (champion, one.key.model_version)
+        if any((start_ms, version) not in scored for version in sides):
+            outcomes[one.key] = Outcome("empty", one.tally.n)
+            continue
+        options = {
+            **_shared_options(contract),
+            "champion": to_arrow_bytes(scored[start_ms, champion]),
+            "values": to_arrow_bytes(_of_both(values, start_ms, sides)),
+        }
+        asked.append((one, Task("comparison", to_arrow_bytes(scored[start_ms, sides[1]]), options=options)))
+    answers = setting.workers.answers(task for _, task in asked)
+    for (one, _), answer in zip(asked, answers, strict=True):
+        outcomes[one.key] = _outcome(one, answer, part.failures[one.key.start_ms])
+    return outcomes
 
 
 def _of_both(values: Mapping[tuple[int, str], pa.Table], start_ms: int, versions: Sequence[str]) -> pa.Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from batch.ledger.ledger import Candidate, Key, Tally, summed
@@ -18,16 +19,15 @@ from batch.quality.scored_inputs import scored_aggregate, scored_inputs
 from batch.references.quality_tasks import quality_options
 from batch.results import Failure, Metric, Outcome
 from batch.rows.frames import Span, to_arrow_bytes
+from batch.rows.halving import ask_by_halves
 from batch.setting import Setting
 from batch.workers.process import Answer, Task
 from driftline.checks import Rule
 from driftline.contract.model import Contract
 from driftline.contract.parts import CustomMetric
-from driftline.errors import StatementRejected
 from driftline.metrics import CUSTOM_PREFIX
 
 _Place = tuple[int, str]
-_Figures = dict[_Place, list[Metric]]
 
 
 class CustomJob:
@@ -57,21 +57,19 @@ class CustomJob:
         return found
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
-        """Compute SQL metrics of all windows by one statement each, the others window by window."""
+        """Compute SQL metrics of all windows by one statement each, or a few; the others window by window."""
         span = span_of(due)
         places = {one.key: (one.key.start_ms, one.key.model_version) for one in due}
-        figures, failures = _by_sql(setting, span)
-        answers = _by_worker(setting, span, list(places.values()))
+        by_sql = _by_sql(setting, span, list(places.values()))
+        by_worker = _by_worker(setting, span, list(places.values()))
         found = {}
         for one in due:
-            place = places[one.key]
-            answer = answers.get(place, Answer())
-            metrics = (*figures.get(place, ()), *answer.metrics)
+            answer = _together(by_sql[places[one.key]], by_worker.get(places[one.key], Answer()))
             found[one.key] = Outcome(
-                "ok" if metrics or answer.failures or failures else "empty",
+                "ok" if answer.metrics or answer.failures else "empty",
                 one.tally.n,
-                metrics,
-                (*failures, *answer.failures),
+                answer.metrics,
+                answer.failures,
                 n_predictions=one.tally.n,
                 n_labels=one.tally.n_labelled,
                 withheld="" if one.is_settled else "labels are still coming; judged when nearly all have",
@@ -83,32 +81,37 @@ class CustomJob:
         return rule.source == "batch" and rule.metric.startswith(CUSTOM_PREFIX)
 
 
-def _by_sql(setting: Setting, span: Span) -> tuple[_Figures, tuple[Failure, ...]]:
-    figures: _Figures = {}
-    failures: list[Failure] = []
-    for metric in setting.contract.metrics:
-        expression = setting.contract.metric_expression(metric)
+def _by_sql(setting: Setting, span: Span, places: Sequence[_Place]) -> dict[_Place, Answer]:
+    """Return what the SQL metrics say of each window and version, and why some say nothing."""
+    store, contract = setting.store, setting.contract
+    answers = dict.fromkeys(places, Answer())
+    for metric in contract.metrics:
+        expression = contract.metric_expression(metric)
         if expression is None:
             continue
-        try:
-            rows = scored_aggregate(setting.store, setting.contract, span, expression.text)
-            for row in rows:
-                value = _number(metric, row["value"])
-                if value is not None:
-                    one = Metric("", CUSTOM_PREFIX + metric.name, value, row["n"], method=expression.text[:200])
-                    figures.setdefault((row["start_ms"], row["model_version"]), []).append(one)
-        except (StatementRejected, TypeError) as error:
-            failures.append(Failure(CUSTOM_PREFIX + metric.name, str(error)))
-    return figures, tuple(failures)
+        asked = ask_by_halves(span, partial(scored_aggregate, store, contract, expression=expression.text))
+        refusals = {place: asked.refused[place[0]] for place in places if place[0] in asked.refused}
+        said = {place: _refused(metric, reason) for place, reason in refusals.items()}
+        said |= {(row["start_ms"], row["model_version"]): _said(metric, expression.text, row) for row in asked.rows}
+        answers = {place: _together(answer, said.get(place, Answer())) for place, answer in answers.items()}
+    return answers
 
 
-def _number(metric: CustomMetric, value: Any) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, bool | int | float):
-        msg = f"`{metric.sql}` must give a number; got {type(value).__name__}"
-        raise TypeError(msg)
-    return float(value) if math.isfinite(value) else None
+def _said(metric: CustomMetric, expression: str, row: Mapping[str, Any]) -> Answer:
+    value = row["value"]
+    if value is not None and not isinstance(value, bool | int | float):
+        return _refused(metric, f"`{metric.sql}` must give a number; got {type(value).__name__}")
+    if value is None or not math.isfinite(value):
+        return Answer()
+    return Answer((Metric("", CUSTOM_PREFIX + metric.name, float(value), row["n"], method=expression[:200]),))
+
+
+def _refused(metric: CustomMetric, reason: str) -> Answer:
+    return Answer(failures=(Failure(CUSTOM_PREFIX + metric.name, reason),))
+
+
+def _together(first: Answer, second: Answer) -> Answer:
+    return Answer((*first.metrics, *second.metrics), (*first.failures, *second.failures))
 
 
 def _by_worker(setting: Setting, span: Span, places: Sequence[_Place]) -> dict[_Place, Answer]:

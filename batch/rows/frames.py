@@ -10,7 +10,7 @@ counts once. They keep an id once an hour, so a window of several hours may hold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -70,6 +70,15 @@ class Span:
         wanted = MOST_ROWS * 21 // 20
         known = self.rows or (0,) * len(self.starts)
         return [_GREATEST_HASH if n <= wanted else _GREATEST_HASH * wanted // n for n in known]
+
+    @property
+    def halves(self) -> tuple[Span, Span]:
+        """The earlier and the later windows, of two or more."""
+        middle = len(self.starts) // 2
+        return (
+            replace(self, starts=self.starts[:middle], rows=self.rows[:middle]),
+            replace(self, starts=self.starts[middle:], rows=self.rows[middle:]),
+        )
 
     def parameters(self, contract: Contract) -> dict[str, Any]:
         """Return the values that every statement over this span binds."""

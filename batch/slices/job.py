@@ -48,14 +48,12 @@ class SlicesJob:
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
         """Judge all windows, inputs and versions."""
         span = Span(due[0].key.size, tuple(sorted({one.key.start_ms for one in due})))
-        contract, broken = working(setting.store, setting.contract, span)
-        if not contract.slices:
-            return {one.key: Outcome("insufficient", one.tally.n, failures=broken) for one in due}
-        inputs = [one for one in due if not one.key.model_version]
-        versions = [one for one in due if one.key.model_version]
-        found = _inputs(setting, contract, inputs) if inputs else {}
-        found |= _versions(setting, contract, versions) if versions else {}
-        return {key: replace(outcome, failures=(*broken, *outcome.failures)) for key, outcome in found.items()}
+        found: dict[Key, Outcome] = {}
+        for part in working(setting.store, setting.contract, span):
+            judged = _found(setting, part.contract, [one for one in due if one.key.start_ms in part.failures])
+            for key, outcome in judged.items():
+                found[key] = replace(outcome, failures=(*part.failures[key.start_ms], *outcome.failures))
+        return found
 
     def judges(self, rule: Rule, key: Key) -> bool:
         """Judge batch rules on slices: of quality in the runs of versions, of inputs in the run of inputs."""
@@ -93,6 +91,15 @@ class SlicesJob:
     def _parts(self, contract: Contract) -> dict[str, Any]:
         types = [[name, column_type(column)] for name, column in contract.columns.items()]
         return {"algorithm": self.algorithm_version, "slices": slice_parts(contract), "columns": types}
+
+
+def _found(setting: Setting, contract: Contract, due: Sequence[Candidate]) -> dict[Key, Outcome]:
+    if not contract.slices:
+        return {one.key: Outcome("insufficient", one.tally.n) for one in due}
+    inputs = [one for one in due if not one.key.model_version]
+    versions = [one for one in due if one.key.model_version]
+    found = _inputs(setting, contract, inputs) if inputs else {}
+    return found | (_versions(setting, contract, versions) if versions else {})
 
 
 def _inputs(setting: Setting, contract: Contract, due: Sequence[Candidate]) -> dict[Key, Outcome]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 from batch.references.sets import Reference
 from batch.results import Failure
 from batch.rows.frames import HOUR, JOINED, REQUEST, Span, split_by
+from batch.rows.halving import ask_by_halves
 from batch.rows.outcomes import for_task
 from batch.slices.grouping import VALUE_PREFIX, Grouping, by_frequency
 from driftline.contract.model import Contract
@@ -62,29 +65,50 @@ def _most_frequent(reference_values: pd.DataFrame | None, index: int, most: int)
     return tuple(by_frequency(reference_values[f"{VALUE_PREFIX}{index}"])[:most])
 
 
-def working(store: Store, contract: Contract, span: Span) -> tuple[Contract, tuple[Failure, ...]]:
-    """Return ``contract`` without the rules that the engine cannot evaluate on the span's inputs, and why it cannot.
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Windows on whose inputs the engine can evaluate the same rules: ``contract`` has no others.
 
-    Types are the engine's to judge, and some values too (a division by zero); one such rule costs no other its figures.
+    ``failures`` say why it cannot evaluate the others, by the window's start; a key for every one of the windows.
     """
-    if not _refusal(store, contract, span):
-        return contract, ()
-    alone = [(rule, contract.model_copy(update={"slices": (rule,)})) for rule in contract.slices]
-    refused = {rule.name: reason for rule, single in alone if (reason := _refusal(store, single, span))}
-    kept = tuple(rule for rule in contract.slices if rule.name not in refused)
-    failures = tuple(Failure(f"slice {name}", f"slice {name}: {reason}") for name, reason in refused.items())
-    return contract.model_copy(update={"slices": kept}), failures
+
+    contract: Contract
+    failures: Mapping[int, tuple[Failure, ...]]
 
 
-def _refusal(store: Store, contract: Contract, span: Span) -> str:
-    """Return why the engine cannot evaluate the contract's rules together, ``""`` where it can."""
+def working(store: Store, contract: Contract, span: Span) -> list[Working]:
+    """Return the windows of ``span`` by the rules that the engine can evaluate on their inputs.
+
+    Types are the engine's to judge, and some values too (a division by zero); one such rule costs no other its figures,
+    and one such value no other window.
+    """
+    try:
+        _try(store, contract, span)
+    except StatementRejected:
+        refused = {rule.name: _refusals(store, contract, rule, span) for rule in contract.slices}
+    else:
+        return [Working(contract, dict.fromkeys(span.starts, ()))]
+    together: dict[tuple[SliceRule, ...], dict[int, tuple[Failure, ...]]] = {}
+    for start_ms in span.starts:
+        kept = tuple(rule for rule in contract.slices if start_ms not in refused[rule.name])
+        reasons = {name: windows[start_ms] for name, windows in refused.items() if start_ms in windows}
+        failures = tuple(Failure("", f"slice {name}: {reason}", slice=name) for name, reason in reasons.items())
+        together.setdefault(kept, {})[start_ms] = failures
+    return [Working(contract.model_copy(update={"slices": kept}), found) for kept, found in together.items()]
+
+
+def _refusals(store: Store, contract: Contract, rule: SliceRule, span: Span) -> Mapping[int, str]:
+    """Return why the engine cannot evaluate a rule, by the windows in which it cannot."""
+    return ask_by_halves(span, partial(_try, store, contract.model_copy(update={"slices": (rule,)}))).refused
+
+
+def _try(store: Store, contract: Contract, span: Span) -> list[dict[str, Any]]:
+    """Have the engine evaluate the contract's rules together on the span's inputs."""
+    if not contract.slices:
+        return []
     parameters = {**span.parameters(contract), "inputs": contract.raw_inputs_table}
     sql = _TRIED.replace("NAMES", ", ".join(_value_names(contract))).replace("SLICES", _selected(contract))
-    try:
-        store.scalar(sql, parameters)
-    except StatementRejected as error:
-        return str(error)
-    return ""
+    return store.query(sql, parameters)
 
 
 def sliced_inputs(store: Store, contract: Contract, span: Span, columns: Sequence[str]) -> dict[int, pa.Table]:
@@ -191,7 +215,7 @@ _INPUTS = f"""
     ORDER BY start_ms, id
 """  # noqa: S608  # all parts are constants of this module
 _TRIED = f"""
-    SELECT countIf(NOT ignore(NAMES)) FROM (SELECT {_START}, SLICES FROM {{inputs:Identifier}} WHERE {_SPAN})
+    SELECT countIf(NOT ignore(NAMES)) AS n FROM (SELECT {_START}, SLICES FROM {{inputs:Identifier}} WHERE {_SPAN})
 """  # noqa: S608
 _MEMBERS = f"""
     SELECT m.start_ms AS start_ms, model_version, m.id AS id, m.hour AS hour, failed, labelled, scored, NAMES FROM (

@@ -142,3 +142,20 @@ def test_an_event_of_another_year_makes_no_version_old(monitored: Monitored) -> 
     ages = monitored.metrics("model_age_days")
     assert len(ages) == 3
     assert max(ages.values()) <= 3
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_value_that_the_engine_refuses_costs_its_own_window_alone(monitoring, bad: int) -> None:
+    monitored = monitoring(kpis(ratio="sum(intDiv(100, fare))", trips="count()") + "windows: {quality: [1d]}\n")
+    frame = trips(200, 37, days=3).assign(fare=4.0)
+    frame.loc[frame.index[frame["event_time"] >= day(bad)][3], "fare"] = 0.0
+    monitored.add(frame)
+    monitored.log.complete()
+    monitored.run("kpi")
+
+    counts = {start.to_pydatetime(): n for start, n in frame.groupby(frame["event_time"].dt.floor("1D")).size().items()}
+    assert values(monitored, "ratio") == {start: 25 * n for start, n in counts.items() if start != day(bad)}
+    assert values(monitored, "trips") == counts
+    [error] = monitored.errors()
+    assert error["column"] == "kpi_ratio"
+    assert "Division by zero" in str(error["error"])

@@ -10,7 +10,7 @@ import pytest
 
 from driftline.contract import parse_contract
 from driftline.errors import ContractError
-from tests.batch.conftest import Monitored, contract_named, day, trips
+from tests.batch.conftest import VERSIONS, Monitored, contract_named, day, trips
 
 METRICS = """
 metrics:
@@ -130,3 +130,19 @@ def test_a_metric_that_cannot_be_is_refused_with_the_contract(metric: str, compl
     with pytest.raises(ContractError) as caught:
         parse_contract(f"model: m\ncolumns: {{a: {{type: number}}}}\nmetrics: [{metric}]\n", "test")
     assert complaint in str(caught.value)
+
+
+def test_a_value_that_the_engine_refuses_costs_its_own_window_alone(store, workers) -> None:
+    extra = 'windows: {quality: [1d]}\nmetrics: [{name: ratio, sql: "sum(intDiv(100, fare))"}]'
+    monitored = Monitored(store, contract_named("a_custom_metric_of_a_bad_value", extra), workers)
+    frame = trips(300, 23, days=3).assign(fare=4.0, label=5.0)
+    frame.loc[frame.index[frame["event_time"] >= day(1)][3], "fare"] = 0.0
+    monitored.add(frame)
+    monitored.log.complete()
+    monitored.run("custom")
+    counts = frame.groupby(frame["event_time"].dt.floor("1D")).size()
+    expected = {(day(at), version, ""): 25 * counts[day(at)] for at in (0, 2) for version in VERSIONS}
+    assert monitored.metrics("custom_ratio") == expected
+    errors = monitored.errors()
+    assert [row["column"] for row in errors] == ["custom_ratio"] * 2
+    assert all("Division by zero" in str(row["error"]) for row in errors)

@@ -60,6 +60,13 @@ def found(monitored: Monitored, metric: str, column: str = "", version: str = ""
     return {row["slice"]: row for row in rows}
 
 
+def days_with(monitored: Monitored, metric: str, name: str) -> set[object]:
+    """Days that have the figure of the slice."""
+    sql = "SELECT window_start FROM metrics WHERE model = {m:String} AND metric = {k:String} AND slice = {s:String}"
+    rows = monitored.store.query(sql, {"m": monitored.contract.model, "k": metric, "s": name})
+    return {row["window_start"] for row in rows}
+
+
 def values(monitored: Monitored, metric: str, column: str = "", version: str = "") -> dict[str, float]:
     return {name: row["value"] for name, row in found(monitored, metric, column, version).items()}
 
@@ -242,6 +249,23 @@ def test_a_rule_that_the_engine_cannot_evaluate_costs_no_other_its_figures(monit
     assert summary.failures == 2 * len(summary.keys)
     assert {row["column"] for row in monitored.errors()} == {"slice wrong", "slice zero"}
     assert any("slice zero: " in str(row["error"]) and "zero" in str(row["error"]) for row in monitored.errors())
+
+
+def test_a_value_that_a_rule_cannot_take_costs_its_own_window_alone(monitoring: Monitoring) -> None:
+    checks = "checks: [{metric: mae, slice: ratio=25, max: 60, source: batch}]\n"
+    monitored = monitoring(
+        SLICES + "  - {name: ratio, by: 'intDiv(100, fare)', min_rows: 40}\n" + checks, "min_labels: 10"
+    )
+    frame = trips(600, 55, days=3).assign(fare=4.0)
+    frame.loc[frame.index[frame["event_time"] >= day(1)][3], "fare"] = 0.0
+    filled(monitored, frame).run("slices", "comparison")
+
+    for metric in ("mae", "mae_difference", "missing_share"):
+        assert days_with(monitored, metric, "ratio=25") == {day(0), day(2)}
+    assert days_with(monitored, "mae", "half=am") == {day(0), day(1), day(2)}
+    statuses = {key[2]: status for key, status in monitored.verdicts("mae").items()}
+    assert statuses == {day(0): "pass", day(1): "error", day(2): "pass"}
+    assert {row["column"] for row in monitored.errors()} == {"slice ratio"}
 
 
 def test_category_values_are_data_whatever_they_hold(sliced: Monitored) -> None:
