@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from statistics import median
 
-from batch.ledger.ledger import Candidate, Key, Tally, summed
+from batch.ledger.history import first_seen
+from batch.ledger.ledger import Candidate, Key, summed
 from batch.ledger.snapshot import Snapshot
 from batch.references.sets import list_references
 from batch.results import Metric, Outcome
@@ -15,8 +15,6 @@ from driftline.checks import AGE_METRICS, Rule
 from driftline.clock import from_ms, to_ms
 
 _DAY = timedelta(days=1)
-# A window with less than this share of a usual one's rows is a clock gone wrong, not a version's first day.
-_STRAY_SHARE = 0.01
 
 
 class AgeJob:
@@ -35,11 +33,10 @@ class AgeJob:
             is_compared = bool(setting.reference_id) and setting.contract.reference.kind == "fixed"
             if not tallies or not (of_version or is_compared):
                 continue
-            windows = summed(tallies, size)
-            since = _first_seen(tallies, windows) if of_version else min(tallies)
+            since = first_seen(tallies)
             parts: dict[str, object] = {"algorithm": self.algorithm_version}
             parts |= {"first_seen_ms": since, "reference": ""} if of_version else {"reference": setting.reference_id}
-            for start_ms, tally in windows.items():
+            for start_ms, tally in summed(tallies, size).items():
                 key = Key(self.name, version, size, start_ms)
                 if to_ms(key.window.end) <= since:
                     continue
@@ -63,10 +60,3 @@ class AgeJob:
         """Judge rules on ages, of models in the runs of versions."""
         of_version = rule.metric == "model_age_days"
         return rule.source == "batch" and rule.metric in AGE_METRICS and of_version == bool(key.model_version)
-
-
-def _first_seen(tallies: Mapping[int, Tally], windows: Mapping[int, Tally]) -> int:
-    """Return the first of ``tallies`` that no stray event made: one of 2009 would make a model fourteen years old."""
-    fewest = _STRAY_SHARE * median(tally.n for tally in windows.values())
-    first = min(start_ms for start_ms, tally in windows.items() if tally.n >= fewest)
-    return min(start_ms for start_ms in tallies if start_ms >= first)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from batch.ledger.history import first_seen
 from batch.ledger.ledger import Tally
 from batch.references.sets import list_references
 from driftline.clock import from_ms
@@ -21,8 +22,6 @@ from driftline.contract.model import Contract
 from driftline.errors import UsageError
 from driftline.store import Store
 
-# A window with less than this share of a version's busiest one holds stray events, with wrong times or out of a test.
-_STRAY_SHARE = 0.05
 NOTE, DEPLOY, REFERENCE, CONTRACT = "note", "deploy", "reference", "contract"
 
 
@@ -80,9 +79,8 @@ def annotate_changes(
 def _deploys(counts: Mapping[tuple[str, str], Mapping[int, Tally]]) -> Iterator[Annotation]:
     for (stream, version), tallies in counts.items():
         if stream == "predictions" and tallies:
-            enough = _STRAY_SHARE * max(tally.n for tally in tallies.values())
-            first_ms = min(start_ms for start_ms, tally in tallies.items() if tally.n >= enough)
-            yield Annotation(from_ms(first_ms), DEPLOY, f"version {version}", "first predictions of this version")
+            first = from_ms(first_seen(tallies))
+            yield Annotation(first, DEPLOY, f"version {version}", "first predictions of this version")
 
 
 def _promotions(store: Store, model: str) -> Iterator[Annotation]:

@@ -6,13 +6,15 @@ keeps the hours that the window covers, on days of the same class (weekday, Satu
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from batch.ledger.ledger import Tally
+from batch.ledger.ledger import Tally, summed
 from driftline.clock import from_ms, to_ms
 from driftline.windows import Window
 
@@ -21,6 +23,9 @@ _HOUR = timedelta(hours=1)
 _DAY_MS = 86_400_000
 _HOURS_OF_ALL_CLASSES = 72
 _EVERY = -1
+# Of the day that the typical row lies in. That one stays whatever the strays do, which may be on more days than the
+# others, and whatever one hour does, while the busiest would make strays of the days before a replay or a rollout.
+_STRAY_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,23 @@ def period_before(window: Window, days: int, kind: Literal["trailing", "seasonal
     return Period(end - days * DAY, end, seasons_of(window, zone) if kind == "seasonal" else ())
 
 
+def first_seen(tallies: Mapping[int, Tally]) -> int:
+    """Return the start of the first of ``tallies`` that no stray event made; there is at least one.
+
+    A day with hardly any rows holds strays, with wrong times or out of a test: one dated 2009 makes no model old.
+    """
+    days = summed(tallies, DAY)
+    fewest = _STRAY_SHARE * _typical(sorted(tally.n for tally in days.values()))
+    first_day = next(start_ms for start_ms, tally in days.items() if tally.n >= fewest)
+    return min(start_ms for start_ms in tallies if start_ms >= first_day)
+
+
+def _typical(counts: list[int]) -> int:
+    """Return the rows of the day in which the middle one of all rows lies; ``counts`` are in order."""
+    up_to = list(accumulate(counts))
+    return counts[bisect_left(up_to, up_to[-1] / 2)]
+
+
 class Days:
     """Tallies of one stream by day and season, so that a period is a few additions."""
 
@@ -78,7 +100,7 @@ class Days:
             for season in (_EVERY, *(seasons_of(window, zone) or range(_HOURS_OF_ALL_CLASSES))):
                 for day in range(start_ms // _DAY_MS, 1 + (to_ms(window.end) - 1) // _DAY_MS):
                     self._tallies[season, day] = self._tallies.get((season, day), Tally()) + tally
-        self.first = from_ms(min(tallies)) if tallies else None
+        self.first = from_ms(first_seen(tallies)) if tallies else None
 
     def total(self, period: Period) -> Tally:
         """Return the rows of ``period``; a counted window that touches one of its seasons belongs to it."""
