@@ -45,6 +45,8 @@ class KpiJob:
             "kpis": [[kpi.name, kpi.sql] for kpi in contract.kpis],
             "champion": contract.versions.champion,
             "reference": "",
+            "positive": contract.positive_class,
+            "features": sorted(_ANSWERS.keys() & contract.columns.keys()),
         }
         with_labels, found = reads_labels(contract), []
         for size in dict.fromkeys(contract.windows.quality):

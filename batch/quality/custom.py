@@ -15,7 +15,7 @@ from typing import Any
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
-from batch.quality.scored_inputs import scored_aggregate, scored_inputs
+from batch.quality.scored_inputs import scored_aggregate, scored_inputs, shadowed
 from batch.references.quality_tasks import quality_options
 from batch.results import Failure, Metric, Outcome
 from batch.rows.frames import Span, to_arrow_bytes
@@ -45,6 +45,9 @@ class CustomJob:
         own = {
             "algorithm": self.algorithm_version,
             "metrics": [metric.model_dump(mode="json") for metric in contract.metrics],
+            "positive": contract.positive_class,
+            "features": shadowed(contract),
+            "columns": _seen_columns(contract),
             "reference": "",
         }
         inputs = snapshot.counts.get(("inputs", ""), {})
@@ -79,6 +82,13 @@ class CustomJob:
     def judges(self, rule: Rule, key: Key) -> bool:
         """Judge batch rules on custom metrics."""
         return rule.source == "batch" and rule.metric.startswith(CUSTOM_PREFIX)
+
+
+def _seen_columns(contract: Contract) -> list[list[str]]:
+    """Return the columns that figures of a worker see, by name and type; SQL names those that it reads."""
+    if all(metric.sql is not None for metric in contract.metrics):
+        return []
+    return [[name, column.type] for name, column in contract.columns.items()]
 
 
 def _by_sql(setting: Setting, span: Span, places: Sequence[_Place]) -> dict[_Place, Answer]:

@@ -44,6 +44,11 @@ def scored_aggregate(store: Store, contract: Contract, span: Span, expression: s
     return store.query(_statement(_AGGREGATE, contract).replace("EXPRESSION", expression), _parameters(contract, span))
 
 
+def shadowed(contract: Contract) -> list[str]:
+    """Return the names of figures of ours that mean a feature of the contract instead."""
+    return sorted(_OWN.keys() & contract.columns.keys())
+
+
 def _parameters(contract: Contract, span: Span) -> dict[str, Any]:
     columns = {f"column_{index}": name for index, name in enumerate(contract.columns)}
     own = {"inputs": contract.raw_inputs_table, "positive": contract.positive_class or ""}

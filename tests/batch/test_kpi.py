@@ -144,6 +144,37 @@ def test_an_event_of_another_year_makes_no_version_old(monitored: Monitored) -> 
     assert max(ages.values()) <= 3
 
 
+CONTRACT = """
+model: m_MODEL
+task: binary
+positive_class: fraud
+versions: {champion: champion}
+columns: {fare: {type: number}}
+kpis: [{name: at_risk, sql: sum(fare * probability)}]
+windows: {quality: [1d]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("class: fraud", "class: fine"),
+        ("{fare: {type: number}}", "{fare: {type: number}, probability: {type: number}}"),
+    ],
+    ids=["positive", "feature"],
+)
+def test_a_kpi_runs_again_when_the_contract_gives_a_name_in_it_another_meaning(
+    store, workers, before: str, after: str
+) -> None:
+    text = CONTRACT.replace("MODEL", f"kpi_{len(before)}")
+    monitored = Monitored(store, parse_contract(text, "test"), workers)
+    monitored.log.add_inputs(trips(50, 38, days=1))
+    monitored.log.complete()
+    assert monitored.run("kpi").runs == 1
+    assert monitored.run("kpi").runs == 0
+    assert monitored.run("kpi", contract=parse_contract(text.replace(before, after), "test")).runs == 1
+
+
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_a_value_that_the_engine_refuses_costs_its_own_window_alone(monitoring, bad: int) -> None:
     monitored = monitoring(kpis(ratio="sum(intDiv(100, fare))", trips="count()") + "windows: {quality: [1d]}\n")

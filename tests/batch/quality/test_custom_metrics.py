@@ -146,3 +146,17 @@ def test_a_value_that_the_engine_refuses_costs_its_own_window_alone(store, worke
     errors = monitored.errors()
     assert [row["column"] for row in errors] == ["custom_ratio"] * 2
     assert all("Division by zero" in str(row["error"]) for row in errors)
+
+
+@pytest.mark.parametrize(("metric", "column"), [("sql: sum(prediction)", "prediction"), ("evidently: RowCount", "tip")])
+def test_a_metric_runs_again_when_a_new_column_changes_what_it_reads(store, workers, metric: str, column: str) -> None:
+    before = contract_named(
+        f"custom_and_{column}", f"metrics: [{{name: figure, {metric}}}]\nwindows: {{quality: [1d]}}"
+    )
+    columns = {**before.columns, column: before.columns["fare"]}
+    monitored = Monitored(store, before, workers)
+    monitored.add(trips(50, 24, days=1))
+    monitored.log.complete()
+    assert monitored.run("custom").runs == 2
+    assert monitored.run("custom").runs == 0
+    assert monitored.run("custom", contract=before.model_copy(update={"columns": columns})).runs == 2
