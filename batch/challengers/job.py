@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from batch.ledger.finality import unsettled_reason
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
@@ -105,7 +106,7 @@ def _compared(setting: Setting, part: Working, due: Sequence[Candidate]) -> dict
         asked.append((one, Task("comparison", to_arrow_bytes(scored[start_ms, sides[1]]), options=options)))
     answers = setting.workers.answers(task for _, task in asked)
     for (one, _), answer in zip(asked, answers, strict=True):
-        outcomes[one.key] = _outcome(one, answer, part.failures[one.key.start_ms])
+        outcomes[one.key] = _outcome(one, answer, part.failures[one.key.start_ms], contract)
     return outcomes
 
 
@@ -119,7 +120,7 @@ def _of_both(values: Mapping[tuple[int, str], pa.Table], start_ms: int, versions
     return pa.Table.from_pandas(together, found[0].select(names).schema, preserve_index=False)
 
 
-def _outcome(one: Candidate, answer: Answer, broken: tuple[Failure, ...]) -> Outcome:
+def _outcome(one: Candidate, answer: Answer, broken: tuple[Failure, ...], contract: Contract) -> Outcome:
     tally = one.tally
     coverage = tally.n_labelled / tally.n if tally.n else 0.0
     return Outcome(
@@ -130,5 +131,5 @@ def _outcome(one: Candidate, answer: Answer, broken: tuple[Failure, ...]) -> Out
         n_predictions=tally.n,
         n_labels=tally.n_labelled,
         n_scored=next((int(metric.value) for metric in answer.metrics if metric.metric == "pair_count"), 0),
-        withheld="" if one.is_settled else f"{coverage:.0%} of the labels have come; judged when nearly all have",
+        withheld="" if one.is_settled else unsettled_reason(coverage, contract),
     )

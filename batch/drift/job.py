@@ -3,7 +3,8 @@
 ``drift`` has one run per window for all features (version ``""``) and one per model version for its predictions.
 Labels have runs of their own: they arrive for days, and each arrival would score all features again.
 Labels outside the contract's valid range are left out on both sides; features and predictions outside theirs count
-as its nearer end (winsorised), in the reference and in the window.
+as its nearer end (winsorised), in the reference and in the window. Labels are judged when quality is, and with what
+absent ones count as: a reference holds them so, and without them a label that only ever says "fraud" cannot drift.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from batch.ledger.finality import all_labelled_or_late
+from batch.ledger.finality import absent_label, all_labelled_or_late, is_settled, unsettled_reason
 from batch.ledger.ledger import Candidate, Key, summed
 from batch.ledger.snapshot import Snapshot
 from batch.references.resolution import Resolved
@@ -85,20 +86,22 @@ class LabelDriftJob:
     """Evidently's pinned test on the labels that have arrived for a window's inputs."""
 
     name = "label_drift"
-    algorithm_version = "2"
+    algorithm_version = "3"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:
-        """Return the windows whose inputs have labels."""
-        size = setting.contract.windows.drift
+        """Return the windows whose inputs have labels, or none that means something."""
+        size, contract = setting.contract.windows.drift, setting.contract
         shared = _shared_parts(self.algorithm_version, setting, [label_spec(setting.contract)])
         shared["label_range"] = label_range(setting.contract)
         found = []
         for start_ms, tally in summed(snapshot.labelled_inputs, size).items():
-            if not tally.n_labelled:
-                continue
             key = Key(self.name, "", size, start_ms)
-            is_final = all_labelled_or_late(key.window, tally, snapshot, setting.contract)
+            absent = absent_label(key.window, snapshot, contract)
+            if not tally.n_labelled and absent is None:
+                continue
+            is_final = all_labelled_or_late(key.window, tally, snapshot, contract)
+            settled = is_settled(key.window, tally, snapshot, contract)
             resolved = setting.resolved(key.window, with_labels=True)
             parts = {
                 **shared,
@@ -106,20 +109,21 @@ class LabelDriftJob:
                 "rows": [tally.n, tally.id_sum],
                 "labels": [tally.n_labels, tally.label_sum],
                 "is_final": is_final,
+                "is_settled": settled,
+                "absent_means": absent,
             }
             waits_for = resolved.waits_for or snapshot.lacks(key.window, "inputs")
-            found.append(Candidate(key, parts, tally, waits_for, is_final, last=snapshot.runs.get(key)))
+            found.append(Candidate(key, parts, tally, waits_for, is_final, settled, snapshot.runs.get(key)))
         return found
 
     def run(self, setting: Setting, due: Sequence[Candidate]) -> Mapping[Key, Outcome]:
         """Score the labels of all windows."""
-        rows = label_frames(setting.store, setting.contract, _span(due))
+        assumed = tuple(one.key.start_ms for one in due if one.parts["absent_means"] is not None)
+        rows = label_frames(setting.store, setting.contract, replace(_span(due), assumed=assumed))
         spec = label_spec(setting.contract)
         work = [(one.key, rows.get(one.key.start_ms), [spec]) for one in due]
         outcomes = _scored(setting, work, with_labels=True)
-        return {
-            one.key: replace(outcomes[one.key], n_predictions=one.tally.n, n_labels=one.tally.n_labelled) for one in due
-        }
+        return {one.key: _labelled(one, outcomes[one.key], setting.contract) for one in due}
 
     def judges(self, rule: Rule, key: Key) -> bool:
         """Judge drift rules on the label."""
@@ -237,6 +241,13 @@ def _outcome(table: pa.Table | None, answer: Answer) -> Outcome:
     failures = tuple(replace(failure, column=_shown(failure.column)) for failure in answer.failures)
     histograms = tuple(replace(one, column=_shown(one.column)) for one in answer.histograms)
     return Outcome(status, n_rows, metrics, failures, histograms=histograms)
+
+
+def _labelled(one: Candidate, outcome: Outcome, contract: Contract) -> Outcome:
+    """Return ``outcome`` with the labels that it rests on, and without verdicts while these are no fair sample."""
+    n, n_labels = one.tally.n, one.tally.n_labelled
+    waits = "" if one.is_settled else unsettled_reason(n_labels / n, contract)
+    return replace(outcome, n_predictions=n, n_labels=n_labels, withheld=outcome.withheld or waits)
 
 
 def _shown(column: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from batch.estimates.frames import error_frames, error_spec
 from batch.estimates.history import Honesty, Past
-from batch.ledger.finality import absent_label, all_labelled_or_late, enough_to_judge
+from batch.ledger.finality import absent_label, all_labelled_or_late, is_settled, unsettled_reason
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.references.resolution import Resolved
@@ -134,7 +134,7 @@ def _correction(
 ) -> Candidate:
     key, joined, contract = place.key, place.joined, setting.contract
     is_final = all_labelled_or_late(key.window, joined, snapshot, contract)
-    is_settled = is_final or enough_to_judge(key.window, joined, snapshot, contract)
+    settled = is_settled(key.window, joined, snapshot, contract)
     resolved = setting.resolved(key.window, key.model_version, with_labels=True)
     parts = {
         **shared,
@@ -142,14 +142,14 @@ def _correction(
         "rows": [*place.rows, joined.n, joined.id_sum],
         "labels": [joined.n_labels, joined.label_sum],
         "is_final": is_final,
-        "is_settled": is_settled,
+        "is_settled": settled,
         "absent_means": absent_label(key.window, snapshot, contract),
     }
     if is_final:
         parts["past"] = past.digest
         past.add(key.start_ms, joined)
     waits_for = resolved.waits_for or snapshot.lacks(key.window, "inputs", "predictions")
-    return Candidate(key, parts, joined, waits_for, is_final, is_settled, snapshot.runs.get(key))
+    return Candidate(key, parts, joined, waits_for, is_final, settled, snapshot.runs.get(key))
 
 
 def _shared_parts(algorithm_version: str, contract: Contract) -> dict[str, Any]:
@@ -217,5 +217,5 @@ def _withheld(one: Candidate, found: _Found, setting: Setting) -> str:
     if found == _NOTHING:
         return "no answered prediction with its inputs, or too few labelled ones of this version in the reference"
     if not one.is_settled and one.tally.n:
-        return f"{one.tally.n_labelled / one.tally.n:.0%} of the labels have come; judged when nearly all have"
+        return unsettled_reason(one.tally.n_labelled / one.tally.n, setting.contract)
     return ""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from batch.ledger.finality import unsettled_reason
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
@@ -68,6 +69,7 @@ class CustomJob:
         found = {}
         for one in due:
             answer = _together(by_sql[places[one.key]], by_worker.get(places[one.key], Answer()))
+            coverage = one.tally.n_labelled / one.tally.n if one.tally.n else 0.0
             found[one.key] = Outcome(
                 "ok" if answer.metrics or answer.failures else "empty",
                 one.tally.n,
@@ -75,7 +77,7 @@ class CustomJob:
                 answer.failures,
                 n_predictions=one.tally.n,
                 n_labels=one.tally.n_labelled,
-                withheld="" if one.is_settled else "labels are still coming; judged when nearly all have",
+                withheld="" if one.is_settled else unsettled_reason(coverage, setting.contract),
             )
         return found
 

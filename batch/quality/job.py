@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from batch.ledger.finality import absent_label, all_labelled_or_late, enough_to_judge
+from batch.ledger.finality import absent_label, all_labelled_or_late, is_settled, unsettled_reason
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.references.quality_tasks import quality_task
@@ -96,7 +96,7 @@ def _candidate(
 ) -> Candidate:
     contract = setting.contract
     is_final = all_labelled_or_late(key.window, joined, snapshot, contract)
-    is_settled = is_final or enough_to_judge(key.window, joined, snapshot, contract)
+    settled = is_settled(key.window, joined, snapshot, contract)
     parts = {
         **own,
         **outcome_parts(contract),
@@ -104,11 +104,11 @@ def _candidate(
         "rows": [counted, joined.n, joined.id_sum],
         "labels": [joined.n_labels, joined.label_sum],
         "is_final": is_final,
-        "is_settled": is_settled,
+        "is_settled": settled,
         "absent_means": absent_label(key.window, snapshot, contract),
     }
     waits_for = snapshot.lacks(key.window, "predictions")
-    return Candidate(key, parts, joined, waits_for, is_final, is_settled, snapshot.runs.get(key))
+    return Candidate(key, parts, joined, waits_for, is_final, settled, snapshot.runs.get(key))
 
 
 def _uses_reference(contract: Contract) -> bool:
@@ -159,7 +159,7 @@ def _outcome(
         n_predictions=counts.n_predictions,
         n_labels=counts.n_labels,
         n_scored=counts.n_scored,
-        withheld="" if one.is_settled else f"{coverage:.0%} of the labels have come; judged when nearly all have",
+        withheld="" if one.is_settled else unsettled_reason(coverage, contract),
     )
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from batch.ledger.finality import enough_to_judge
+from batch.ledger.finality import is_settled
 from batch.ledger.history import DAY, Days, Period, period_before
 from batch.ledger.ledger import Tally, digest
 from batch.ledger.snapshot import Snapshot
@@ -126,18 +126,20 @@ class Resolver:
         while day < period.end:
             one = Period(day, day + DAY, period.seasons)
             tally = self._labelled.total(one)
-            if tally.n and not enough_to_judge(one.window, tally, self._snapshot, self._contract):
+            if tally.n and not is_settled(one.window, tally, self._snapshot, self._contract):
                 return f"nearly all labels of {day:%Y-%m-%d}, which its reference holds"
             day += DAY
         return ""
 
     def _id(self, period: Period, held: Mapping[str, Tally]) -> str:
-        content = [
+        content: list[Any] = [
             [to_ms(period.start), to_ms(period.end), period.seasons],
             [FACTS_VERSION, outcome_parts(self._contract), *map(str, valid_range(self._contract))],
             [[name, column.type] for name, column in self._contract.columns.items()],
             {name: astuple(tally) for name, tally in held.items()},
         ]
+        if "labels" in held and self._contract.label.absent_means is not None:
+            content.append(self._contract.label.absent_means)
         return f"{digest(content):016x}"
 
     def _counts(self, stream: str, version: str) -> Days:

@@ -163,7 +163,7 @@ def prediction_frames(store: Store, contract: Contract, span: Span) -> dict[tupl
 
 
 def label_frames(store: Store, contract: Contract, span: Span) -> dict[int, pa.Table]:
-    """Return ``label`` of the inputs with a valid label, ordered by id, by start_ms."""
+    """Return ``label`` of the inputs with a valid label, came or assumed, ordered by id, by start_ms."""
     parameters = {**span.parameters(contract), "inputs": contract.raw_inputs_table}
     split = split_by(store.arrow(for_task(_INPUT_LABELS, contract), parameters), ("start_ms",), ("label",))
     return {key[0]: rows for key, rows in split.items()}
@@ -252,11 +252,13 @@ _INPUTS = f"""
 """  # noqa: S608
 _INPUT_LABELS = f"""
     SELECT start_ms, id, label FROM (
-        SELECT start_ms, i.id AS id, label
-        FROM (SELECT {_START}, id FROM {{inputs:Identifier}} FINAL WHERE {_SPAN}) AS i
-        INNER JOIN (
-            SELECT id, argMax(tuple(RAW_LABEL), (label_time, o)).1 AS label FROM labels FINAL
-            WHERE model = {{model:String}} GROUP BY id) AS l ON i.id = l.id
+        SELECT start_ms, id, label FROM (
+            SELECT i.start_ms AS start_ms, i.id AS id,
+                if(NOT l.labelled AND has({{assumed:Array(Int64)}}, i.start_ms), ABSENT, l.label) AS label
+            FROM (SELECT {_START}, id FROM {{inputs:Identifier}} FINAL WHERE {_SPAN}) AS i
+            LEFT JOIN (
+                SELECT id, argMax(tuple(RAW_LABEL), (label_time, o)).1 AS label, true AS labelled FROM labels FINAL
+                WHERE model = {{model:String}} GROUP BY id) AS l ON i.id = l.id)
         WHERE VALID ORDER BY cityHash64(id), id LIMIT {{rows:UInt32}} BY start_ms)
     ORDER BY start_ms, id
 """  # noqa: S608

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from batch.drift.job import feature_specs
+from batch.ledger.finality import unsettled_reason
 from batch.ledger.ledger import Candidate, Key, Tally, summed
 from batch.ledger.snapshot import Snapshot
 from batch.quality.job import labelled_candidates, span_of
@@ -135,7 +136,7 @@ def _versions(setting: Setting, contract: Contract, due: Sequence[Candidate]) ->
         asked = [one for one in together if _place(one.key) in tables]
         tasks = (_quality_task(tables, scored, _place(one.key), {**shared, "groupings": rules}) for one in asked)
         for one, answer in zip(asked, setting.workers.answers(tasks), strict=True):
-            outcomes[one.key] = _judged(one, tables[_place(one.key)], answer)
+            outcomes[one.key] = _judged(one, tables[_place(one.key)], answer, contract)
     return outcomes
 
 
@@ -161,7 +162,7 @@ def _by_reference(
         yield reference, values, windows
 
 
-def _judged(one: Candidate, table: pa.Table, answer: Answer) -> Outcome:
+def _judged(one: Candidate, table: pa.Table, answer: Answer, contract: Contract) -> Outcome:
     labelled = _count(table, "labelled")
     coverage = labelled / table.num_rows
     return Outcome(
@@ -172,7 +173,7 @@ def _judged(one: Candidate, table: pa.Table, answer: Answer) -> Outcome:
         n_predictions=table.num_rows,
         n_labels=labelled,
         n_scored=_count(table, "scored"),
-        withheld="" if one.is_settled else f"{coverage:.0%} of the labels have come; judged when nearly all have",
+        withheld="" if one.is_settled else unsettled_reason(coverage, contract),
     )
 
 

@@ -65,6 +65,11 @@ quality: {{{quality}}}
     )
 
 
+def meaning(contract: Contract, absent: str) -> Contract:
+    """``contract`` with what a label that never comes counts as."""
+    return contract.model_copy(update={"label": contract.label.model_copy(update={"absent_means": absent})})
+
+
 def trips(n: int, seed: int, start: datetime = FIRST_DAY, days: int = 2) -> pd.DataFrame:
     """Trips with dirt: missing and negative distances, zones, labels outside the valid range, failed answers."""
     rng = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ from batch.rows.frames import Span, input_frames, prediction_frames
 from batch.workers.pool import Workers
 from driftline.contract import Contract, parse_contract
 from driftline.store import Store
-from tests.batch.conftest import VERSIONS, Monitored, day, trips
+from tests.batch.conftest import VERSIONS, Monitored, contract_named, day, meaning, trips
 from tests.batch.workers.test_scores import report
 
 NUMBERS, CATEGORIES = ["distance", "fare"], ["zone", "flag"]
@@ -85,6 +85,50 @@ def test_labels_drift_in_runs_of_their_own_over_valid_labels(monitored: Monitore
 
     monitored.log.add_labels(frame.iloc[200:])
     assert {key.job for key in monitored.run("drift", "label_drift").keys} == {"label_drift"}
+
+
+def test_the_first_labels_are_scored_and_not_judged(monitored: Monitored) -> None:
+    """Short trips end first."""
+    monitored.build_reference(trips(2000, 40))
+    frame = trips(400, 41, days=1).sort_values("label")
+    monitored.add(frame, labels=False)
+    monitored.log.add_labels(frame.iloc[:100])
+    monitored.log.complete("inputs", "predictions")
+    monitored.run("label_drift")
+    assert monitored.metrics("drift_detected")[(day(0), "", "label")] == 1.0
+    reasons = monitored.store.query(
+        "SELECT toString(status) AS status, reason FROM checks WHERE model = {m:String} AND check = 'drift'",
+        {"m": monitored.contract.model},
+    )
+    waits = "25% of the labels have come; judged when nearly all have"
+    assert reasons == [{"status": "insufficient", "reason": waits}]
+
+    monitored.log.add_labels(frame.iloc[100:])
+    monitored.run("label_drift")
+    assert monitored.verdicts("drift") == {("batch", "1d", day(0), "", "label"): "pass"}
+
+
+def test_labels_that_never_come_drift_as_what_they_count_as(store: Store, workers: Workers) -> None:
+    from scipy.stats import wasserstein_distance
+
+    monitored = Monitored(store, meaning(contract_named("drift of absent labels"), "30"), workers)
+    frame, reference = trips(300, 42), trips(2000, 43)
+    monitored.build_reference(reference)
+    monitored.add(frame, labels=False)
+    reported = frame[frame["event_time"] < day(1)].iloc[::10]
+    monitored.log.add_labels(reported)
+    monitored.log.complete("inputs", "predictions")
+    monitored.log.complete("labels", to=day(3))  # those of the first day are final, those of the second still come
+    monitored.run("label_drift")
+    now = frame["label"].where(frame["id"].isin(reported["id"]), 30.0)[frame["event_time"] < day(1)]
+    past, now = (values[values.between(1, 60)] for values in (reference["label"], now))
+    scores = monitored.metrics("drift_score")
+    assert scores == {(day(0), "", "label"): pytest.approx(wasserstein_distance(past, now) / np.std(past), abs=1e-9)}
+
+    monitored.log.complete("labels", to=day(4))
+    monitored.run("label_drift")
+    second = monitored.metrics("drift_score")[(day(1), "", "label")]
+    assert second == pytest.approx(wasserstein_distance(past, [30.0]) / np.std(past), abs=1e-9)
 
 
 def test_without_a_reference_drift_waits(monitored: Monitored) -> None:

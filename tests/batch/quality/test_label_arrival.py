@@ -126,6 +126,54 @@ def test_a_label_that_never_comes_counts_as_the_contract_says_and_the_figure_say
     assert (run["n_labels"], run["n_scored"], run["coverage"]) == (70, len(frame), 70 / len(frame))
 
 
+def test_no_verdict_rests_on_the_labels_that_came_while_absent_ones_are_to_count(monitoring) -> None:
+    """Only long trips are reported, and the model is wrong on those; the absent ones are the 30 that it says."""
+    monitored = monitoring(
+        "slices: [{name: flag, by: flag, min_rows: 20}]\n"
+        "metrics: [{name: highest, sql: max(label)}]\n"
+        "checks:\n"
+        "- {metric: mae, source: batch, max: 5}\n"
+        "- {metric: mae, source: batch, slice: flag=N, max: 5}\n"
+        "- {metric: pair_count, source: batch, min: 10}\n"
+        "- {metric: custom_highest, source: batch, max: 50}",
+        quality="min_labels: 10, max_estimate_gap: 5",
+    )
+    label = monitored.contract.label.model_copy(update={"absent_means": "30", "expected_share": 0.1})
+    contract = monitored.contract.model_copy(update={"label": label})
+    monitored = Monitored(monitored.store, contract, monitored.workers)
+    monitored.build_reference(trips(600, 11))
+    frame = trips(400, 10, days=1).assign(label=30.0, **{"prediction.champion": 30.0, "prediction.challenger": 30.0})
+    reported = frame.iloc[::8].assign(label=55.0)
+    monitored.add(frame, labels=False)
+    monitored.log.add_labels(reported)
+    monitored.log.complete("inputs", "predictions")
+    jobs = ("quality", "correction", "slices", "comparison", "custom")
+
+    def judged() -> dict[tuple[str, str], str]:
+        rows = monitored.store.query(
+            "SELECT check, slice, toString(status) AS status, reason FROM checks WHERE model = {m:String} "
+            "AND granularity = '1d' AND model_version = 'challenger' AND value IS NOT NULL",
+            {"m": contract.model},
+        )
+        return {
+            (row["check"], row["slice"]): row["reason"] if row["reason"] == waits else row["status"] for row in rows
+        }
+
+    waits = "12% of the labels have come; judged when no more can, since an absent one counts as 30"
+    for reached in (day(1), day(1) + timedelta(hours=1), day(3) - timedelta(milliseconds=1)):
+        monitored.log.complete("labels", to=reached)
+        monitored.run(*jobs)
+        assert set(judged()) >= {("mae", "all"), ("pair_count", "all"), ("custom_highest", "all")}
+        assert set(judged().values()) == {waits}
+    monitored.log.complete("labels", to=day(3))
+    monitored.run(*jobs)
+    assert monitored.metrics("mae")[(day(0), "champion", "")] == pytest.approx(25 / 8)
+    found = judged()
+    assert found[("mae", "all")] == found[("mae", "flag=N")] == found[("pair_count", "all")] == "pass"
+    assert found[("custom_highest", "all")] == "fail"
+    assert waits not in found.values()
+
+
 def test_what_an_absent_label_means_must_be_a_number_for_regression() -> None:
     text = "model: m\ncolumns: {{x: {{type: number}}}}\nlabel: {{absent_means: {}}}"
     assert parse_contract(text.format(0), "test").label.absent_means == "0"
