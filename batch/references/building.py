@@ -10,6 +10,8 @@ import base64
 import hashlib
 import io
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -37,6 +39,14 @@ from driftline.windows import Window
 _QUANTILES = {"quantile_05": 0.05, "quantile_25": 0.25, "quantile_50": 0.5, "quantile_75": 0.75, "quantile_95": 0.95}
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What the rows of a set were taken from: its period, and every value that its categories had in it."""
+
+    period: Window
+    vocabularies: Mapping[str, Sequence[str]]
+
+
 def build_reference(
     store: Store,
     contract: Contract,
@@ -44,21 +54,22 @@ def build_reference(
     versions: tuple[str, ...],
     source: str,
     workers: Workers,
-    period: Window | None = None,
+    population: Population | None = None,
 ) -> str:
     """Store ``frame`` as a reference set, make it the current one, and return its id.
 
     ``frame`` has ``id``, ``event_time`` (aware), ``label``, a column per feature of the contract, and one
     ``prediction.VERSION`` per name in ``versions``; missing values are null. Labels and predictions of classifiers
-    are text, and ``probability.VERSION.CLASS`` may stand beside them. ``period`` is where the rows come from, else
-    it is from the first to the last. Building the same rows again adds nothing.
+    are text, and ``probability.VERSION.CLASS`` may stand beside them. Rows without a ``population`` are their own, from
+    the first to the last. Building the same rows again adds nothing.
 
     Raises:
         InputDataError: ``frame`` is empty or lacks a column.
     """
     _require_columns(frame, contract, versions)
     kept = frame[_kept_columns(frame, contract, versions)]
-    reference_id = _content_id(kept, contract)
+    vocabularies = {} if population is None else population.vocabularies
+    reference_id = _content_id(kept, contract, vocabularies)
     known = {info.reference_id: info for info in list_references(store, contract.model)}
     if reference_id in known and _is_sound(store, contract.model, reference_id):
         if not known[reference_id].is_current:
@@ -66,13 +77,13 @@ def build_reference(
         return reference_id
     sample = _sampled(frame)[_kept_columns(frame, contract, versions)]
     parquet = reference_parquet(sample)
-    facts = facts_of(kept, len(sample), contract, versions, workers)
+    facts = facts_of(kept, len(sample), contract, versions, workers, vocabularies)
     row = {
         "model": contract.model,
         "reference_id": reference_id,
         "source": source,
-        "window_start": period.start if period else frame["event_time"].min(),
-        "window_end": period.end if period else frame["event_time"].max(),
+        "window_start": population.period.start if population else frame["event_time"].min(),
+        "window_end": population.period.end if population else frame["event_time"].max(),
         "n_rows": len(frame),
         "contract_id": contract.id,
         "facts": msgspec.json.encode(facts).decode(),
@@ -108,7 +119,7 @@ def _kept_columns(frame: pd.DataFrame, contract: Contract, versions: tuple[str, 
     return ["event_time", *contract.columns, *predictions, *probabilities, "label"]
 
 
-def _content_id(frame: pd.DataFrame, contract: Contract) -> str:
+def _content_id(frame: pd.DataFrame, contract: Contract, vocabularies: Mapping[str, Sequence[str]]) -> str:
     content = hashlib.blake2b(digest_size=8)
     meaning = [[name, column.type] for name, column in contract.columns.items()]
     content.update(
@@ -117,6 +128,9 @@ def _content_id(frame: pd.DataFrame, contract: Contract) -> str:
     for name in frame.columns:
         content.update(name.encode())
         content.update(pd.util.hash_pandas_object(frame[name], index=False).to_numpy().tobytes())
+    beyond = {name: sorted({*values} - {*frame[name].dropna()}) for name, values in vocabularies.items()}
+    if any(beyond.values()):
+        content.update(msgspec.json.encode(beyond))
     return content.hexdigest()
 
 
@@ -136,18 +150,26 @@ def reference_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def facts_of(
-    frame: pd.DataFrame, sampled_rows: int, contract: Contract, versions: tuple[str, ...], workers: Workers
+    frame: pd.DataFrame,
+    sampled_rows: int,
+    contract: Contract,
+    versions: tuple[str, ...],
+    workers: Workers,
+    vocabularies: Mapping[str, Sequence[str]],
 ) -> ReferenceFacts:
-    """Return what is known of all rows of ``frame``; without a column ``label`` nothing of quality."""
+    """Return what is known of all rows of ``frame``; without a column ``label`` nothing of quality.
+
+    Categories that ``vocabularies`` does not name have the values of ``frame``.
+    """
     categories, numbers = contract.columns_of_type("category"), contract.columns_of_type("number")
-    vocabularies = {name: sorted(map(str, frame[name].dropna().unique())) for name in categories}
+    own = {name: sorted(map(str, frame[name].dropna().unique())) for name in categories if name not in vocabularies}
     # An infinite value is not a great one but none at all, as in the windows' drift.
     finite = {name: frame[name][np.isfinite(frame[name].astype("float64"))] for name in numbers}
     quantiles = {name: found.quantile(list(_QUANTILES.values())) for name, found in finite.items()}
     return ReferenceFacts(
         rows=len(frame),
         sampled_rows=sampled_rows,
-        vocabularies=vocabularies,
+        vocabularies={**own, **{name: list(values) for name, values in vocabularies.items()}},
         quantiles={
             name: {key: float(found[share]) for key, share in _QUANTILES.items()}
             for name, found in quantiles.items()

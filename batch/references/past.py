@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import pandas as pd
 
 from batch.ledger.history import Period
 from batch.ledger.snapshot import take_snapshot
 from batch.references.building import facts_of, reference_parquet
-from batch.references.production import count_rows, learned_values, production_rows
+from batch.references.production import count_rows, learned_values, production_rows, with_absent_labels
 from batch.references.resolution import Resolved, Resolver, versions_of
 from batch.references.sets import Reference, ReferenceFacts
 from batch.workers.pool import Workers
@@ -80,14 +81,20 @@ class Past:
         if period is None:
             msg = f"{reference_id} is a set of its own, not a past"
             raise ValueError(msg)
-        rows = production_rows(self._store, self._contract, period, self._versions).drop(columns=["id", "labelled"])
-        frame = rows if resolved.with_labels else rows.drop(columns=["label"])
+        rows = production_rows(self._store, self._contract, period, self._versions)
+        # A past is resolved with labels once no more are expected of it.
+        frame = with_absent_labels(rows, self._contract) if resolved.with_labels else rows.drop(columns=["label"])
+        frame = frame.drop(columns=["id", "labelled"])
         kept = load_past(self._store, self._contract.model, reference_id)
-        facts = kept.facts if kept else facts_of(frame, len(frame), self._contract, self._versions, self._workers)
+        facts = kept.facts if kept else self._facts_of(frame, period)
         if kept is None:
             self._keep(resolved, period, facts)
         self._facts[reference_id] = facts
         return Reference(reference_id, facts, reference_parquet(frame))
+
+    def _facts_of(self, frame: pd.DataFrame, period: Period) -> ReferenceFacts:
+        vocabularies = self.vocabularies(period)
+        return facts_of(frame, len(frame), self._contract, self._versions, self._workers, vocabularies)
 
     def _keep(self, resolved: Resolved, period: Period, facts: ReferenceFacts) -> None:
         row = {

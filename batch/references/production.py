@@ -36,6 +36,18 @@ def production_rows(store: Store, contract: Contract, period: Period, versions: 
     return rows
 
 
+def with_absent_labels(rows: pd.DataFrame, contract: Contract, is_final: pd.Series | bool = True) -> pd.DataFrame:
+    """Return ``rows`` of production with the label that an absent one counts as, where none is expected any more.
+
+    Windows count it so: against labels that came alone, a healthy window would look far worse or far better.
+    """
+    absent = contract.label.absent_means
+    if absent is None:
+        return rows
+    meant = float(absent) if contract.task == "regression" else absent
+    return rows.assign(label=rows["label"].mask(~rows["labelled"] & is_final, meant))
+
+
 def count_rows(store: Store, contract: Contract, period: Period) -> int:
     """Return how many inputs lie in ``period``."""
     return int(store.scalar(_COUNT, _parameters(contract, period)))
@@ -44,6 +56,8 @@ def count_rows(store: Store, contract: Contract, period: Period) -> int:
 def learned_values(store: Store, contract: Contract, period: Period) -> Mapping[str, Sequence[str]]:
     """Return the values that each category had in ``period``, in order."""
     names = contract.columns_of_type("category")
+    if not names:
+        return {}
     parameters = {**_parameters(contract, period), **{f"column_{index}": name for index, name in enumerate(names)}}
     wanted = ", ".join(
         f"arraySort(groupUniqArray(toString({{column_{index}:Identifier}}))) AS v{index}" for index in range(len(names))

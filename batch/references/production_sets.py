@@ -7,8 +7,8 @@ from datetime import datetime
 import pandas as pd
 
 from batch.ledger.history import Period
-from batch.references.building import build_reference
-from batch.references.production import production_rows
+from batch.references.building import Population, build_reference
+from batch.references.production import learned_values, production_rows, with_absent_labels
 from batch.workers.pool import Workers
 from driftline.contract.model import Contract
 from driftline.errors import InputDataError
@@ -24,6 +24,7 @@ def build_from_production(
 
     Rows whose label may still come are left out, since those that have come early are no fair sample;
     ``with_unlabelled`` keeps them, for a model whose labels never come. Only features and predictions may rest on them.
+    A label that can come no more counts as the contract's `label.absent_means`, as in windows.
 
     Raises:
         InputDataError: the window has no rows, or none with its label, or is not complete.
@@ -31,17 +32,21 @@ def build_from_production(
     ensure_inputs_table(store, contract)
     span = f"{window.start:%Y-%m-%dT%H:%MZ} and {window.end:%Y-%m-%dT%H:%MZ}"
     _require_complete(store, contract, window)
-    rows = production_rows(store, contract, Period(window.start, window.end), contract.versions.all)
+    period = Period(window.start, window.end)
+    rows = production_rows(store, contract, period, contract.versions.all)
     if rows.empty:
         msg = f"a reference needs rows; the store has no inputs between {span}; `driftline status` shows what it has"
         raise InputDataError(msg)
+    is_final = _is_final(rows, store, contract)
+    rows = with_absent_labels(rows, contract, is_final)
     if not with_unlabelled:
-        rows = rows[rows["labelled"] | _is_final(rows, store, contract)].reset_index(drop=True)
+        rows = rows[rows["labelled"] | is_final].reset_index(drop=True)
     if rows.empty:
         remedy = "load them, choose an earlier period, or use --with-unlabelled for drift alone"
         msg = f"a reference needs labels; no row between {span} has its label; {remedy}"
         raise InputDataError(msg)
-    return build_reference(store, contract, rows, contract.versions.all, "production", workers, window)
+    population = Population(window, learned_values(store, contract, period))
+    return build_reference(store, contract, rows, contract.versions.all, "production", workers, population)
 
 
 def _require_complete(store: Store, contract: Contract, window: Window) -> None:

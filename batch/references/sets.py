@@ -27,8 +27,9 @@ PROBABILITY_PREFIX = "probability."
 
 
 class ReferenceFacts(msgspec.Struct, frozen=True):
-    """What is known of a set: exact over all its rows.
+    """What is known of a set: exact over all its rows, of which only ``sampled_rows`` are kept.
 
+    Production gives a set ``MOST_ROWS`` at most, and the values that categories had in all rows of its period.
     ``quality`` maps a version to its metrics over the rows with a valid label, ``errors`` to how its errors lie.
     ``label_median`` and ``class_shares`` (a binary model's negatives are ``""``) are what a dummy would answer.
     """

@@ -15,7 +15,7 @@ from batch.ledger.history import Period, period_before, season_of, seasons_of
 from batch.ledger.ledger import Tally
 from batch.references.past import load_past
 from driftline.windows import Window
-from tests.batch.conftest import VERSIONS, Monitored, day, trips
+from tests.batch.conftest import VERSIONS, Monitored, day, meaning, trips
 
 UTC_ZONE, NEW_YORK = ZoneInfo("UTC"), ZoneInfo("America/New_York")
 TRAILING = "reference: {kind: trailing, days: 3}\nwindows: {quality: [1d]}"
@@ -149,6 +149,37 @@ def test_errors_are_measured_against_those_of_the_past(monitoring: Monitoring) -
     found = monitored.metrics("error_ratio")
     assert found[(day(3), "champion", "")] == pytest.approx(now / past, abs=1e-9)
     assert {key[0] for key in found} == {day(3)}
+
+
+def test_a_past_counts_labels_that_never_came_as_its_windows_do(monitoring: Monitoring) -> None:
+    plain, frame = monitoring(TRAILING, "min_labels: 10, max_error_ratio: 1.5"), trips(1200, 17, days=4)
+    frame = frame[frame["label"].between(1, 60)].reset_index(drop=True)
+    monitored = Monitored(plain.store, meaning(plain.contract, "30"), plain.workers)
+    monitored.add(frame, labels=False)
+    monitored.log.add_labels(frame.iloc[::4])
+    monitored.log.complete("inputs", "predictions")
+    monitored.log.complete("labels", to=day(5) - timedelta(milliseconds=1))  # the past ends on day 3, and two more
+    monitored.run("quality")
+    assert monitored.metrics("error_ratio") == {}
+    monitored.log.complete("labels", to=day(6))
+    monitored.run("quality")
+    truth = frame["label"].where(frame.index % 4 == 0, 30.0)
+    errors = frame.assign(error=(frame["prediction.champion"] - truth).abs())
+    past, now = (rows["error"].mean() for rows in (rows_of(errors, 0, 3), rows_of(errors, 3, 4)))
+    assert monitored.metrics("error_ratio")[(day(3), "champion", "")] == pytest.approx(now / past, abs=1e-9)
+
+
+def test_another_meaning_of_absent_labels_makes_another_past_of_labels_alone(monitoring: Monitoring) -> None:
+    monitored = monitoring(TRAILING, "min_labels: 10, max_error_ratio: 1.5")
+    monitored.add(trips(800, 18, days=4))
+    monitored.log.complete()
+    jobs, ids = ("drift", "quality"), []
+    for contract in (monitored.contract, meaning(monitored.contract, "30"), meaning(monitored.contract, "40")):
+        monitored.run(*jobs, contract=contract)
+        of_day = [{run["reference_id"] for run in monitored.runs(job) if run["window_start"] == day(3)} for job in jobs]
+        ids.append(of_day)
+    assert ids[0][0] == ids[1][0] == ids[2][0]
+    assert len(ids[0][1] | ids[1][1] | ids[2][1]) == 3
 
 
 def test_unseen_values_are_those_that_the_days_before_did_not_have(monitoring: Monitoring) -> None:

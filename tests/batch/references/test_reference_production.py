@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batch.ledger.history import Period
+from batch.references.building import Population, build_reference
 from batch.references.production import production_rows
 from batch.references.production_sets import build_from_production
 from batch.references.sets import list_references, load_reference
@@ -22,7 +23,7 @@ from driftline.contract import Contract, parse_contract
 from driftline.errors import InputDataError
 from driftline.store import Store
 from driftline.windows import Window
-from tests.batch.conftest import VERSIONS, Monitored, contract_named, day, trips
+from tests.batch.conftest import VERSIONS, Monitored, contract_named, day, meaning, trips
 from tests.batch.populated import PopulatedStore
 
 
@@ -100,6 +101,61 @@ def test_rows_whose_labels_may_still_come_are_left_out(monitored: Monitored) -> 
     assert kept["label"].notna().sum() == 200
     everything = kept_rows(monitored, build(monitored, day(0), day(4), with_unlabelled=True))
     assert len(everything) == 400
+
+
+@pytest.mark.parametrize("with_unlabelled", [False, True])
+def test_labels_that_can_come_no_more_are_what_they_count_as(
+    store: Store, workers: Workers, with_unlabelled: bool
+) -> None:
+    contract = meaning(contract_named(f"absent in production {with_unlabelled}"), "30")
+    monitored, frame = Monitored(store, contract, workers), trips(400, 13, days=4)
+    monitored.add(frame, labels=False)
+    monitored.log.add_labels(frame.iloc[::4])
+    monitored.log.add_labels(frame.iloc[:1].assign(label=np.nan, label_time=frame["label_time"] + timedelta(days=1)))
+    monitored.log.complete("inputs", "predictions")
+    monitored.log.complete("labels", to=day(4))  # the longest delay is two days: those of the first two are final
+    reference_id = build(monitored, day(0), day(4), with_unlabelled=with_unlabelled)
+    final, labelled = frame["event_time"] <= day(2), frame.index % 4 == 0
+    truth = frame["label"].where(labelled, np.where(final, 30.0, np.nan))
+    truth[0] = np.nan  # a label that was corrected to nothing has come
+    kept = frame.assign(label=truth)[labelled | final | with_unlabelled].sort_values(["event_time", "id"])
+    found = kept_rows(monitored, reference_id)
+    assert found["label"].tolist() == pytest.approx(kept["label"].tolist(), nan_ok=True)
+    loaded = load_reference(store, contract.model, reference_id)
+    assert loaded is not None
+    errors = (kept["prediction.champion"] - kept["label"]).abs()[kept["label"].between(1, 60)]
+    assert loaded.facts.quality["champion"]["mae"] == pytest.approx(errors.mean(), abs=1e-9)
+
+
+def test_a_sets_vocabulary_is_that_of_all_rows_of_its_period(
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.references.production.MOST_ROWS", 100)
+    frame = trips(400, 14, days=1)
+    frame["zone"] = [f"zone {number:03}" for number in range(400)]
+    monitored.add(frame)
+    monitored.log.complete()
+    reference_id = build(monitored, day(0), day(1))
+    loaded = load_reference(monitored.store, monitored.contract.model, reference_id)
+    assert loaded is not None
+    assert (loaded.facts.rows, loaded.facts.sampled_rows) == (100, 100)
+    assert loaded.facts.vocabularies == {"flag": ["?", "N", "Y"], "zone": frame["zone"].tolist()}
+    assert build(monitored, day(0), day(1)) == reference_id
+    monitored.run("data")
+    assert monitored.metrics("unseen_share")[(day(0), "", "zone")] == 0.0
+
+
+def test_the_same_rows_of_another_vocabulary_are_another_set(monitored: Monitored) -> None:
+    frame, period = trips(100, 15, days=1), Window(day(0), day(1))
+
+    def built(*values: str) -> str:
+        population = Population(period, {"zone": values})
+        shared = (monitored.store, monitored.contract, frame, VERSIONS, "test", monitored.workers)
+        return build_reference(*shared, population)
+
+    usual = built("41", "74", "75")
+    assert usual == monitored.build_reference(frame)
+    assert len({usual, built("41", "74", "75", "9"), built("41", "74", "75", "99")}) == 3
 
 
 def test_an_empty_period_is_refused(monitored: Monitored) -> None:
