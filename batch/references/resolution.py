@@ -122,12 +122,13 @@ class Resolver:
         return "" if tally.n >= fewest else f"too few {what} in its reference: {tally.n:,}; it takes {fewest:,}"
 
     def _unsettled(self, period: Period) -> str:
+        missing = "nearly all" if self._contract.label.absent_means is None else "the last"
         day = period.start
         while day < period.end:
             one = Period(day, day + DAY, period.seasons)
             tally = self._labelled.total(one)
             if tally.n and not is_settled(one.window, tally, self._snapshot, self._contract):
-                return f"nearly all labels of {day:%Y-%m-%d}, which its reference holds"
+                return f"{missing} labels of {day:%Y-%m-%d}, which its reference holds"
             day += DAY
         return ""
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wasserstein_distance
 
+from batch.jobs import survey
 from batch.ledger.history import Period, period_before, season_of, seasons_of
 from batch.ledger.ledger import Tally
 from batch.references.past import load_past
@@ -161,6 +162,9 @@ def test_a_past_counts_labels_that_never_came_as_its_windows_do(monitoring: Moni
     monitored.log.complete("labels", to=day(5) - timedelta(milliseconds=1))  # the past ends on day 3, and two more
     monitored.run("quality")
     assert monitored.metrics("error_ratio") == {}
+    found = survey(monitored.store, monitored.contract, monitored.workers, ["label_drift"])
+    [last] = [one for one in found.all if one.key.window.start == day(3)]
+    assert last.waits_for == "the last labels of 2023-02-03, which its reference holds"
     monitored.log.complete("labels", to=day(6))
     monitored.run("quality")
     truth = frame["label"].where(frame.index % 4 == 0, 30.0)
