@@ -31,7 +31,7 @@ class QualityJob:
     """Figures of regression or classification per version and window of ``windows.quality``."""
 
     name = "quality"
-    algorithm_version = "2"
+    algorithm_version = "3"
     judges_slices = False
 
     def candidates(self, snapshot: Snapshot, setting: Setting) -> list[Candidate]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from batch.rows.frames import HOUR, JOINED, Span, class_names, split_by
+from batch.rows.frames import HOUR, JOINED, Span, classes_of, split_by
 from batch.rows.outcomes import for_task
 from driftline.contract.model import Contract
 from driftline.store import Store
@@ -20,19 +20,24 @@ def scored_inputs(store: Store, contract: Contract, span: Span) -> dict[tuple[in
     Columns: ``id``, ``event_time``, the contract's columns, ``prediction``, ``label``, and of classes
     ``probability.CLASS``.
     """
-    classes = class_names(store, contract, span)
-    scores = {f"class_{index}": name for index, name in enumerate(classes)}
+    classes = classes_of(store, contract, span)
+    if classes.are_many and len(span.starts) > 1:
+        return {place: rows for half in span.halves for place, rows in scored_inputs(store, contract, half).items()}
+    scores = {f"class_{index}": name for index, name in enumerate(classes.names)}
     chosen = "".join(
         f", if(empty(`row.given`), NULL, `row.given`[{{class_{index}:String}}]) AS `score.{index}`"
-        for index in range(len(classes))
+        for index in range(len(classes.names))
     )
     sql = _FRAMES.replace(", SCORES", chosen)
     table = store.arrow(_statement(sql, contract), {**_parameters(contract, span), **scores})
-    own = ["id", "event_time", "prediction", "label"]
-    wanted = [*own, *contract.columns, *(f"score.{index}" for index in range(len(classes)))]
-    shown = [*own, *contract.columns, *(SCORE_PREFIX + name for name in classes)]
+    own = ["id", "event_time", "prediction", "label", *contract.columns]
+    wanted = [*own, *(f"score.{index}" for index in range(len(classes.names)))]
+    shown = [*own, *(SCORE_PREFIX + name for name in classes.names)]
     split = split_by(table, ("window.start", "model.version"), wanted)
-    return {key: rows.rename_columns(shown) for key, rows in split.items()}
+    return {
+        place: rows.rename_columns(shown).select([*own, *(SCORE_PREFIX + name for name in classes.given_in(place))])
+        for place, rows in split.items()
+    }
 
 
 def scored_aggregate(store: Store, contract: Contract, span: Span, expression: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ counts once. They keep an id once an hour, so a window of several hours may hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -130,30 +130,59 @@ def scored_frames(store: Store, contract: Contract, span: Span) -> dict[tuple[in
     They are ordered by id and hour. Classes come with ``score.CLASS``, the probability that the version gave to each
     class; null where it gave none.
     """
-    classes = class_names(store, contract, span)
-    parameters = {**span.parameters(contract), **{f"class_{index}": name for index, name in enumerate(classes)}}
+    classes = classes_of(store, contract, span)
+    if classes.are_many and len(span.starts) > 1:
+        return {place: rows for half in span.halves for place, rows in scored_frames(store, contract, half).items()}
+    parameters = {**span.parameters(contract), **{f"class_{index}": name for index, name in enumerate(classes.names)}}
     scores = "".join(
         f", if(empty(probabilities), NULL, probabilities[{{class_{index}:String}}]) AS score_{index}"
-        for index in range(len(classes))
+        for index in range(len(classes.names))
     )
     table = store.arrow(for_task(_SCORED, contract).replace(", SCORES", scores), parameters)
-    wanted = (*REQUEST, "prediction", "label", *(f"score_{index}" for index in range(len(classes))))
-    shown = [*REQUEST, "prediction", "label", *(SCORE_PREFIX + name for name in classes)]
+    own = [*REQUEST, "prediction", "label"]
+    wanted = [*own, *(f"score_{index}" for index in range(len(classes.names)))]
     split = split_by(table, ("start_ms", "model_version"), wanted)
-    return {key: rows.rename_columns(shown) for key, rows in split.items()}
+    shown = [*own, *(SCORE_PREFIX + name for name in classes.names)]
+    return {
+        place: rows.rename_columns(shown).select([*own, *(SCORE_PREFIX + name for name in classes.given_in(place))])
+        for place, rows in split.items()
+    }
 
 
-def class_names(store: Store, contract: Contract, span: Span) -> list[str]:
-    """Return the classes that the span's predictions give probabilities to, in order; none for regression.
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Classes with probabilities: ``names`` of a whole span, in order, ``own`` by (start_ms, model_version).
 
-    A binary model's only one is the positive class. Beyond ``MOST_CLASSES`` there are none: too many to score.
+    Without ``own`` each has all of them.
+    """
+
+    names: tuple[str, ...] = ()
+    own: Mapping[tuple[Any, ...], frozenset[str]] | None = None
+
+    @property
+    def are_many(self) -> bool:
+        """Whether a column for each is too much for all windows together."""
+        return len(self.names) > MOST_CLASSES
+
+    def given_in(self, place: tuple[Any, ...]) -> list[str]:
+        """Return the classes of one window and version, in order: what others give is no class of theirs."""
+        return [name for name in self.names if self.own is None or name in self.own.get(place, ())]
+
+
+def classes_of(store: Store, contract: Contract, span: Span) -> Classes:
+    """Return the classes that predictions give probabilities to; none for regression.
+
+    A binary model's only one is the positive class. A window and version with more than ``MOST_CLASSES`` has none: too
+    many to score.
     """
     if contract.task == "regression":
-        return []
+        return Classes()
     if contract.task == "binary":
-        return [str(contract.positive_class)]
-    rows = store.query(_CLASSES, {**span.parameters(contract), "most": MOST_CLASSES + 1})
-    return sorted(row["name"] for row in rows) if len(rows) <= MOST_CLASSES else []
+        return Classes((str(contract.positive_class),))
+    rows = store.query(_CLASSES, span.parameters(contract))
+    found = {(row["start_ms"], row["model_version"]): row["names"] for row in rows}
+    own = {place: frozenset(names) for place, names in found.items() if len(names) <= MOST_CLASSES}
+    return Classes(tuple(sorted(frozenset().union(*own.values()))), own)
 
 
 def prediction_frames(store: Store, contract: Contract, span: Span) -> dict[tuple[int, str], pa.Table]:
@@ -240,9 +269,10 @@ _PREDICTIONS = f"""
     ORDER BY start_ms, model_version, id
 """  # noqa: S608
 _CLASSES = f"""
-    SELECT DISTINCT arrayJoin(mapKeys(probabilities)) AS name FROM (
-        SELECT probabilities, {_START} FROM predictions FINAL WHERE model = {{model:String}} AND {_SPAN})
-    LIMIT {{most:UInt32}}
+    SELECT start_ms, model_version, groupUniqArrayArray({MOST_CLASSES + 1})(mapKeys(probabilities)) AS names FROM (
+        SELECT model_version, probabilities, {_START} FROM predictions FINAL
+        WHERE model = {{model:String}} AND {_SPAN})
+    GROUP BY start_ms, model_version
 """  # noqa: S608
 _INPUTS = f"""
     SELECT start_ms, id, COLUMNS FROM (
