@@ -20,7 +20,7 @@ from tests.kafka_broker import free_port
 
 SEED = 20230503
 SMALL_STEPS = (sys.executable, "-m", "tests.faults.small_steps")
-TIMES, SECONDS = 2, 15.0
+TIMES, SECONDS = 3, 60.0
 
 pytestmark = pytest.mark.timeout(900 if FULL else 180)
 
