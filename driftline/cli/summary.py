@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _FIRED = """
 SELECT source, granularity, check, column, any(severity) AS severity, count() AS windows, min(window_start) AS first,
-    max(window_end) AS last, max(value) AS largest, argMax(threshold, value) AS threshold
+    max(window_end) AS last, max(value) AS largest, argMax(threshold, value) AS threshold,
+    countIf(source = 'stream' AND NOT is_final) AS unfinished
 FROM checks WHERE model = {model:String} AND status = 'fail'
 GROUP BY source, granularity, check, column ORDER BY windows DESC
 """
@@ -58,4 +59,5 @@ def _sentence(row: dict[str, Any]) -> str:
     column = f" of {row['column']}" if row["column"] else ""
     what = f"{row['severity']}: {row['check']}{column} up to {row['largest']:.3g}{threshold}"
     where = f"{row['windows']} {row['source']} windows of {row['granularity']}"
-    return f"{what} in {where}, {row['first']:%Y-%m-%d %H:%M} to {row['last']:%Y-%m-%d %H:%M}"
+    unfinished = f" ({row['unfinished']} not complete yet)" if row["unfinished"] else ""
+    return f"{what} in {where}{unfinished}, {row['first']:%Y-%m-%d %H:%M} to {row['last']:%Y-%m-%d %H:%M}"
