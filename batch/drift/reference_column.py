@@ -19,7 +19,7 @@ from batch.drift.calibration import (
 )
 from batch.drift.histograms import Bins, number_bins, value_bins
 from batch.drift.shifts import Moments, counts_of
-from batch.results import DriftSpec
+from batch.results import DriftSpec, ScoreError
 from batch.workers.process import ENGINE
 from batch.workers.scores import DriftScore, drift_score, require_values
 from driftline.checks import DISTANCE_METHODS
@@ -68,6 +68,9 @@ class ReferenceColumn:
             return drift_score(self.spec, self.values, current)
         if self.spec.kind == "number":
             grid, weights, spread = self._grid
+            if not np.isfinite(spread):
+                msg = "the reference's numbers lie too far apart for a standard deviation; give the column a `range`"
+                raise ScoreError(msg)
             score = wasserstein_distance(grid, current.to_numpy(dtype="float64"), weights) / max(spread, 0.001)
         else:
             now = counts_of(current)
@@ -85,7 +88,9 @@ class ReferenceColumn:
     def _grid(self) -> tuple[np.ndarray, np.ndarray, float]:
         """The distinct numbers, how many rows hold each, and the standard deviation of all."""
         grid, weights = np.unique(self.numbers, return_counts=True)
-        return grid, weights.astype(float), float(np.std(self.numbers))
+        with np.errstate(over="ignore"):
+            spread = float(np.std(self.numbers))
+        return grid, weights.astype(float), spread
 
     @cached_property
     def bins(self) -> Bins:

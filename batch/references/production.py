@@ -9,7 +9,7 @@ import pandas as pd
 
 from batch.ledger.history import Period
 from batch.references.sets import PREDICTION_PREFIX, PROBABILITY_PREFIX
-from batch.rows.frames import MOST_CLASSES, MOST_ROWS
+from batch.rows.frames import HOUR, MOST_CLASSES, MOST_ROWS, REQUEST
 from batch.rows.outcomes import for_task, outcome_parameters
 from driftline.clock import to_ms
 from driftline.contract.model import Contract
@@ -26,14 +26,14 @@ def production_rows(store: Store, contract: Contract, period: Period, versions: 
     rows = _inputs(store, contract, parameters)
     answers = store.arrow(for_task(_PREDICTIONS, contract), parameters).to_pandas()
     for version in versions:
-        of_version = answers[answers["model_version"] == version].set_index("id")
-        rows[PREDICTION_PREFIX + version] = _outcomes(rows["id"].map(of_version["answer"]), contract)
+        of_version = answers[answers["model_version"] == version].set_index(REQUEST)
+        rows[PREDICTION_PREFIX + version] = _outcomes(_of_requests(rows, of_version["answer"]), contract)
         for name, given in _probabilities(of_version["probabilities"], contract).items():
-            rows[f"{PROBABILITY_PREFIX}{version}.{name}"] = rows["id"].map(given)
+            rows[f"{PROBABILITY_PREFIX}{version}.{name}"] = _of_requests(rows, given)
     labels = store.arrow(for_task(_LABELS, contract), parameters).to_pandas().set_index("id")
     rows["label"] = _outcomes(rows["id"].map(labels["label"]), contract)
     rows["labelled"] = rows["id"].isin(labels.index)
-    return rows
+    return rows.drop(columns="hour")
 
 
 def with_absent_labels(rows: pd.DataFrame, contract: Contract, is_final: pd.Series | bool = True) -> pd.DataFrame:
@@ -76,12 +76,17 @@ def _inputs(store: Store, contract: Contract, parameters: Mapping[str, Any]) -> 
     return rows
 
 
+def _of_requests(rows: pd.DataFrame, given: pd.Series) -> pd.Series:
+    """Return what each row's request was given, by the rows' places; missing where it was given nothing."""
+    return pd.Series(given.reindex(pd.MultiIndex.from_frame(rows[REQUEST])).to_numpy(), index=rows.index)
+
+
 def _outcomes(values: pd.Series, contract: Contract) -> pd.Series:
     return values.astype("float64") if contract.task == "regression" else values.astype(object)
 
 
 def _probabilities(given: pd.Series, contract: Contract) -> dict[str, pd.Series]:
-    """Return what each class was given, by id; none of too many classes, as in the windows' figures."""
+    """Return what each class was given, by request; none of too many classes, as in the windows' figures."""
     if contract.task == "regression":
         return {}
     found = pd.DataFrame([dict(pairs) for pairs in given], index=given.index, dtype="float64")
@@ -110,14 +115,14 @@ _PERIOD = """
 _LEAST_HASHES = "ORDER BY cityHash64(id), id LIMIT {rows:UInt32}"
 _CHOSEN = f"SELECT id FROM {{inputs:Identifier}} FINAL WHERE {_PERIOD} {_LEAST_HASHES}"  # noqa: S608
 _INPUTS = f"""
-    SELECT id, event_time, COLUMNS FROM {{inputs:Identifier}} FINAL WHERE {_PERIOD} {_LEAST_HASHES}
+    SELECT id, event_time, {HOUR} AS hour, COLUMNS FROM {{inputs:Identifier}} FINAL WHERE {_PERIOD} {_LEAST_HASHES}
 """  # noqa: S608
 _PREDICTIONS = f"""
-    SELECT id, toString(model_version) AS model_version, answer, probabilities FROM (
-        SELECT id, model_version, ANSWER AS answer, CAST(probabilities, 'Map(String, Float64)') AS probabilities,
-            status, event_time
+    SELECT id, hour, toString(model_version) AS model_version, answer, probabilities FROM (
+        SELECT id, {HOUR} AS hour, model_version, ANSWER AS answer,
+            CAST(probabilities, 'Map(String, Float64)') AS probabilities, status, event_time
         FROM predictions FINAL WHERE model = {{model:String}} AND {_PERIOD} AND id IN ({_CHOSEN}))
-    WHERE ANSWERED ORDER BY event_time LIMIT 1 BY id, model_version
+    WHERE ANSWERED ORDER BY event_time LIMIT 1 BY id, hour, model_version
 """  # noqa: S608
 _LABELS = f"""
     SELECT id, argMax(tuple(RAW_LABEL), (label_time, o)).1 AS label FROM labels FINAL

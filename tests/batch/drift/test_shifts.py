@@ -14,7 +14,7 @@ from scipy.stats import ttest_ind
 from batch.drift.reference_column import ReferenceColumn
 from batch.drift.scoring import column_metrics
 from batch.drift.shifts import Moments, number_shifts
-from batch.results import DriftSpec, Metric
+from batch.results import DriftSpec, Metric, ScoreError
 
 ANY = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30)
 # SciPy refuses a side of equal numbers.
@@ -69,3 +69,11 @@ def test_one_absurd_value_leaves_its_column_all_figures() -> None:
     found = {one.metric: one.value for one in column_metrics(reference, now)}
     assert found["mean_shift"] == pytest.approx(1e98)
     assert abs(found["median_shift"]) < 1
+
+
+def test_a_reference_whose_spread_no_float_holds_is_refused_and_not_called_free_of_drift() -> None:
+    past = pd.Series([1.0, 2.0, 1e308, -1e308])
+    reference = ReferenceColumn(DriftSpec("fare", "number", "wasserstein", 0.1, 20), past, 0, None)
+    message = "the reference's numbers lie too far apart for a standard deviation; give the column a `range`"
+    with pytest.raises(ScoreError, match=f"^{message}$"):
+        reference.score(pd.Series([5.0, 6.0]))

@@ -53,6 +53,22 @@ def test_a_period_holds_the_rows_that_were_served(monitored: Monitored) -> None:
     assert build(monitored, day(1), day(2) + timedelta(hours=6)) == reference_id
 
 
+def test_an_id_seen_in_two_hours_has_the_answer_to_each_request(monitored: Monitored) -> None:
+    frame = trips(50, 3, days=1)
+    again = frame.iloc[:10].assign(fare=1000.0)
+    again["event_time"] += pd.Timedelta("3h")
+    again["prediction.champion"] += 5
+    every = pd.concat([frame, again], ignore_index=True)
+    monitored.add(every, labels=False)
+    monitored.log.complete()
+
+    rows = production_rows(monitored.store, monitored.contract, Period(day(0), day(2)), VERSIONS)
+
+    expected = every.sort_values(["event_time", "id"], ignore_index=True)
+    assert rows["prediction.champion"].tolist() == expected["prediction.champion"].tolist()
+    assert rows["fare"].tolist() == expected["fare"].tolist()
+
+
 def test_the_latest_label_counts(monitored: Monitored) -> None:
     frame = trips(100, 2, days=1)
     monitored.add(frame)
