@@ -1,4 +1,4 @@
-"""Running what is due: scan the ledger, compute in chunks, commit each chunk.
+"""Running what is due: scan the ledger, compute in chunks, commit what small chunks found together.
 
 ``run_due`` may be called again at any time, by several processes: equal inputs give equal run ids, and the
 newest complete run of a window wins.
@@ -126,17 +126,23 @@ def run_due(
     register_contract(store, contract)
     annotate_changes(store, contract, candidates.snapshot.counts)
     chosen = [one for one in candidates.all if not one.waits_for and (choose or _is_due)(one, candidates.snapshot)]
-    rules, done, found = rules_of(contract), 0, []
-    for job, chunk in _chunks(chosen):
-        if progress is not None:
-            progress(chunk[0].key, done, len(chosen))
-        started = clock.monotonic()
-        outcomes = run_isolated(job, candidates.setting, chunk)
-        seconds = (clock.monotonic() - started) / len(chunk)
-        judged = [Judged(one, outcomes[one.key], seconds) for one in chunk]
-        _commit(candidates, job, rules, judged)
-        found += judged
-        done += len(chunk)
+    origin = _origin(candidates)
+    found: list[Judged] = []
+    written = 0
+    try:
+        for job, chunk in _chunks(chosen):
+            if _must_write(found[written:], job):
+                commit(store, origin, found[written:])
+                written = len(found)
+            if progress is not None:
+                progress(chunk[0].key, len(found), len(chosen))
+            started = clock.monotonic()
+            outcomes = run_isolated(job, candidates.setting, chunk)
+            seconds = (clock.monotonic() - started) / len(chunk)
+            found += [Judged(one, outcomes[one.key], seconds) for one in chunk]
+    finally:
+        if len(found) > written:
+            commit(store, origin, found[written:])
     return RunSummary(
         counts=_counted(found),
         keys=tuple(one.candidate.key for one in found),
@@ -201,16 +207,23 @@ def _chunks(candidates: Sequence[Candidate]) -> Iterator[tuple[Job, list[Candida
         yield JOBS[index], chunk
 
 
-def _commit(candidates: Survey, job: Job, rules: Sequence[Rule], judged: Sequence[Judged]) -> None:
-    setting = candidates.setting
-    origin = Origin(
+def _must_write(unwritten: Sequence[Judged], job: Job) -> bool:
+    """Return whether to commit before a chunk of ``job``: enough waits, or what this job found, which it may read."""
+    return len(unwritten) >= _WINDOWS_PER_COMMIT or any(one.candidate.key.job == job.name for one in unwritten)
+
+
+def _origin(candidates: Survey) -> Origin:
+    setting, jobs = candidates.setting, {job.name: job for job in JOBS}
+    rules = rules_of(setting.contract)
+    return Origin(
         contract=setting.contract,
-        rules_for=lambda key: [rule for rule in rules if rule.granularity == key.granularity and _asks(rule, job, key)],
+        rules_for=lambda key: [
+            rule for rule in rules if rule.granularity == key.granularity and _asks(rule, jobs[key.job], key)
+        ],
         as_of=candidates.snapshot.as_of,
-        algorithm_version=job.algorithm_version,
+        algorithm_versions={name: job.algorithm_version for name, job in jobs.items()},
         vocabularies_for=setting.vocabularies_for,
     )
-    commit(setting.store, origin, judged)
 
 
 def _asks(rule: Rule, job: Job, key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""The day that both sides judge: real or simulated trips with a prediction and a label, as two Parquet files."""
+"""The days that both sides judge: real or simulated trips with a prediction and a label, as two Parquet files."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ windows: {{stream: 1h, profile: 1h, data: 1d, drift: 1d, quality: [1d]}}
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """The files: ``current`` is one day, both hold the ten columns, ``prediction``, ``label`` and more."""
+class Days:
+    """The files: ``current`` is ``count`` days, both hold the ten columns, ``prediction``, ``label`` and more."""
 
     current: Path
     reference: Path
+    count: int
 
 
 def contract() -> Contract:
@@ -43,17 +44,17 @@ def contract() -> Contract:
     return parse_contract(_CONTRACT, "benchmarks/day.py")
 
 
-def make_day(months: Months, folder: Path, small: bool) -> Day:
-    """Write the day and its reference to ``folder``: trips whose label is valid, so that both sides use every row."""
+def make_days(months: Months, folder: Path, count: int, small: bool) -> Days:
+    """Write the days and their reference to ``folder``: trips with a valid label, so that both sides use every row."""
     share = 10 if small else 1
-    current = _scored(months.current, _ROWS // share, seed=2)
-    event_ms = np.arange(len(current), dtype=np.int64) * _DAY_MS // len(current)
+    current = _scored(months.current, count * (_ROWS // share), seed=2)
+    event_ms = np.arange(len(current), dtype=np.int64) * count * _DAY_MS // len(current)
     current["event_time"] = pd.Timestamp(START) + pd.to_timedelta(event_ms, unit="ms")
     current["label_time"] = current["event_time"] + pd.to_timedelta(current["label"], unit="min").dt.round("ms")
-    day = Day(folder / "current.parquet", folder / "reference.parquet")
-    current.to_parquet(day.current)
-    _scored(months.reference, _REFERENCE_ROWS // share, seed=1).to_parquet(day.reference)
-    return day
+    days = Days(folder / f"current_{count}.parquet", folder / "reference.parquet", count)
+    current.to_parquet(days.current)
+    _scored(months.reference, _REFERENCE_ROWS // share, seed=1).to_parquet(days.reference)
+    return days
 
 
 def _scored(month: Path, rows: int, seed: int) -> pd.DataFrame:

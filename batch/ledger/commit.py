@@ -39,12 +39,12 @@ class Origin:
     contract: Contract
     rules_for: Callable[[Key], Sequence[Rule]]
     as_of: datetime
-    algorithm_version: str
+    algorithm_versions: Mapping[str, str]  # by job
     vocabularies_for: Vocabularies = lambda _: {}
 
 
 def commit(store: Store, origin: Origin, judged: Sequence[Judged]) -> None:
-    """Write all of ``judged``, one insert per table."""
+    """Write all of ``judged``, of whatever jobs, one insert per table."""
     model = origin.contract.model
     keys = [_key_row(one, model) for one in judged]
     pairs = list(zip(keys, judged, strict=True))
@@ -168,6 +168,6 @@ def _run_row(origin: Origin, key: _Row, one: Judged) -> _Row:
         "is_final": candidate.is_final,
         "contract_id": origin.contract.id,
         "reference_id": candidate.parts.get("reference", ""),
-        "algorithm_version": origin.algorithm_version,
+        "algorithm_version": origin.algorithm_versions[candidate.key.job],
         "seconds": one.seconds,
     }
