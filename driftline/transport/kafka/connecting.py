@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
+from kafka.cluster import ClusterMetadata
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
@@ -132,7 +133,9 @@ def connect_producer(address: KafkaUrl, delivery_seconds: float = _DELIVERY_SECO
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }
-    return connect(KafkaProducer, address, settings)
+    producer: KafkaProducer = connect(KafkaProducer, address, settings)
+    _never_create_topics(producer._metadata)  # noqa: SLF001 - see there
+    return producer
 
 
 def connect_consumer(address: KafkaUrl, group: str | None) -> KafkaConsumer:
@@ -150,7 +153,18 @@ def connect_consumer(address: KafkaUrl, group: str | None) -> KafkaConsumer:
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }
-    return connect(KafkaConsumer, address, settings)
+    consumer: KafkaConsumer = connect(KafkaConsumer, address, settings)
+    _never_create_topics(consumer._cluster)  # noqa: SLF001 - see there
+    return consumer
+
+
+def _never_create_topics(metadata: ClusterMetadata) -> None:
+    """Put ``allow_auto_create_topics`` where it is read.
+
+    kafka-python 3.0.12 takes the setting and drops it on the way, so that a client which asks for a deleted topic makes
+    it anew, with one partition and no promise kept, on every broker that lets it.
+    """
+    metadata.config["allow_auto_create_topics"] = False
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
 from driftline.clock import ManualClock, SystemClock
-from driftline.errors import DeliveryFailed
+from driftline.errors import DeliveryFailed, TopicNotFound
 from driftline.transport import Partition
 from driftline.transport.kafka import KafkaLogProducer, KafkaTransport
-from driftline.transport.kafka.connecting import connect_producer
+from driftline.transport.kafka.connecting import connect_consumer, connect_producer
 from driftline.transport.kafka.delivery import DeliveryPatience, DeliveryWatch
 from driftline.transport.kafka_url import KafkaUrl
 from tests.kafka_broker import KafkaBroker
@@ -166,3 +167,21 @@ class TestAWedgedClient:
             "check the brokers; flush again or send them again (ids make that safe)"
         )
         assert read_all(transport) == Counter([b"1", b"2"])
+
+
+class TestADeletedTopic:
+    pytestmark = kafka
+
+    def test_is_not_made_anew_by_a_client_that_still_asks_for_it(self, transport: KafkaTransport) -> None:
+        """The broker makes topics that it is asked for, as brokers do unless told otherwise."""
+        address = KafkaUrl.parse(transport.url)
+        with transport.consumer() as consumer:
+            consumer.assign({_PLACE: 0})
+            transport.delete_topic(_PLACE.topic)
+            other = connect_consumer(address, None)
+            other.assign([place := TopicPartition(_PLACE.topic, 0)])
+            other.seek(place, 0)
+            other.poll(timeout_ms=3_000)
+            other.close(autocommit=False)
+            with pytest.raises(TopicNotFound):
+                transport.describe_topic(_PLACE.topic)
